@@ -1,0 +1,1 @@
+"""Files a user brings: CSV, XLSX and Parquet, mapped by YAML to canonical records and validated by DuckDB."""

@@ -1,0 +1,321 @@
+"""Landing: where records from outside first rest, append-only and immutable.
+
+An `Extract` becomes one batch: a Parquet file per entity, and one for quarantined records, written once under a unique
+final key (temporary file, fsync, rename, fsync of the folder; or one object PUT), then ONE transaction of the manifest
+store inserts the batch's rows and advances the stream's cursor. A file without a manifest row does not exist: readers
+go by the manifest, and `sweep` deletes what a killed process left.
+
+received = accepted + unchanged + quarantined, for each entity, always. A record is unchanged when the newest landed
+version of the same (source, record_id) has the same content.
+
+Layout below the landing location:
+    <source>/<entity>/<batch_id>.parquet          columns of LANDED
+    <source>/_quarantine/<batch_id>.parquet       columns of extract.REJECTED
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.errors import PermanentError, TransientError
+from connectors.extract import Extract, utc_now
+from connectors.records import ENTITIES, SCHEMA_VERSION, arrow_schema
+
+LANDED_META = [
+    pa.field("source", pa.string(), nullable=False),
+    pa.field("batch_id", pa.string(), nullable=False),
+    # Position within the batch: the later of two versions of one record in one batch wins.
+    pa.field("ordinal", pa.int64(), nullable=False),
+    pa.field("content_hash", pa.uint64(), nullable=False),
+    pa.field("schema_version", pa.int32(), nullable=False),
+    pa.field("ingested_at", pa.timestamp("us", tz="UTC"), nullable=False),
+]
+
+
+def landed_schema(entity: str) -> pa.Schema:
+    """Columns of a landed file: the entity's own (`arrow_schema`), then `LANDED_META`."""
+    return pa.schema(list(arrow_schema(entity)) + LANDED_META)
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One manifest row. `path` is relative to the landing location; counts are records."""
+
+    batch_id: str
+    source: str
+    entity: str
+    path: str | None
+    accepted: int
+    unchanged: int
+    quarantined: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    sequence: int = 0
+    """Assigned by the manifest store: batches are loaded in this order."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What became of one `Extract`."""
+
+    batch_id: str
+    files: tuple[LandedFile, ...]
+
+    @property
+    def accepted(self) -> int:
+        return sum(f.accepted for f in self.files)
+
+    @property
+    def unchanged(self) -> int:
+        return sum(f.unchanged for f in self.files)
+
+    @property
+    def quarantined(self) -> int:
+        return sum(f.quarantined for f in self.files)
+
+
+class ManifestStore(Protocol):
+    """The operational store's side of landing; `operations.manifest` implements it, orchestration injects it.
+
+    It takes and gives plain mappings with the fields of `LandedFile`, so that neither side imports the other.
+    """
+
+    def commit(
+        self,
+        *,
+        source: str,
+        stream: str,
+        batch_id: str,
+        files: Sequence[dict[str, Any]],
+        cursor_before: str | None,
+        cursor_after: str | None,
+        landed_at: dt.datetime,
+    ) -> bool:
+        """One transaction: the manifest rows and the cursor.
+
+        False, with nothing written, when the stream's cursor is no longer `cursor_before`: another pull was faster.
+        """
+        ...
+
+    def cursor(self, source: str, stream: str) -> str | None: ...
+
+    def files(self, *, source: str | None = None, entity: str | None = None, after: int = 0) -> list[dict[str, Any]]:
+        """Manifest rows with `sequence > after`, in order of `sequence`."""
+        ...
+
+
+class Landing:
+    """Writes and reads landed batches below one data location (any fsspec URL; a local folder by default)."""
+
+    def __init__(self, location: str, manifest: ManifestStore, clock: Callable[[], dt.datetime] = utc_now):
+        self.location = location.rstrip("/")
+        self.manifest = manifest
+        self._clock = clock
+        self._fs, self._root = fsspec.core.url_to_fs(self.location)
+        self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
+
+    # -- Writing -------------------------------------------------------------------------------------------------------
+
+    def pull(self, source: str, stream: str, extracts: Callable[[str | None], Iterable[Extract]]) -> Iterator[Landed]:
+        """Lands each step of a pull that starts from the stream's stored cursor, as it arrives."""
+        cursor = self.manifest.cursor(source, stream)
+        for extract in extracts(cursor):
+            landed = self.land(source, extract, cursor_before=cursor)
+            cursor = cursor if extract.cursor is None else extract.cursor
+            yield landed
+
+    def land(self, source: str, extract: Extract, *, cursor_before: str | None) -> Landed:
+        """Lands one extract and advances its cursor, or neither.
+
+        Raises TransientError when another process advanced the cursor meanwhile, PermanentError when the location
+        cannot be written (disk full, no permission).
+        """
+        now = self._clock()
+        batch_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex}"
+        rejected = _by_entity(extract.rejected)
+        files: list[LandedFile] = []
+        for entity in sorted(set(extract.records) | set(rejected)):
+            received = extract.records.get(entity)
+            fresh = None if received is None else self._changed(source, entity, received, batch_id, now)
+            path = None
+            if fresh is not None and fresh.num_rows:
+                path = f"{source}/{entity}/{batch_id}.parquet"
+                self._write(path, fresh)
+            accepted = 0 if fresh is None else fresh.num_rows
+            reasons = rejected.get(entity, {})
+            files.append(
+                LandedFile(
+                    batch_id=batch_id,
+                    source=source,
+                    entity=entity,
+                    path=path,
+                    accepted=accepted,
+                    unchanged=(0 if received is None else received.num_rows) - accepted,
+                    quarantined=sum(reasons.values()),
+                    reasons=reasons,
+                )
+            )
+        if extract.rejected.num_rows:
+            self._write(f"{source}/_quarantine/{batch_id}.parquet", extract.rejected)
+        rows = [{k: v for k, v in vars(f).items() if k != "sequence"} for f in files]
+        committed = self.manifest.commit(
+            source=source,
+            stream=extract.stream,
+            batch_id=batch_id,
+            files=rows,
+            cursor_before=cursor_before,
+            cursor_after=cursor_before if extract.cursor is None else extract.cursor,
+            landed_at=now,
+        )
+        if not committed:
+            raise TransientError(
+                f"Another process pulled {source}/{extract.stream} at the same time; nothing of this pull was kept. "
+                "It will be pulled again from the newer position."
+            )
+        return Landed(batch_id, tuple(files))
+
+    def _changed(self, source: str, entity: str, table: pa.Table, batch_id: str, now: dt.datetime) -> pa.Table:
+        """The rows of `table` that differ from what is landed, and from the row before them in `table`."""
+        expected = arrow_schema(entity)
+        if table.schema != expected:
+            table = table.select(expected.names).cast(expected)
+        content = ", ".join(f'"{name}"' for name in ENTITIES[entity].model_fields if name != "source_updated_at")
+        known = [f["path"] for f in self.manifest.files(source=source, entity=entity) if f["path"]]
+        with duckdb.connect() as db:
+            db.execute("SET TimeZone = 'UTC'")
+            if known:
+                if self.filesystem is not None:
+                    db.register_filesystem(self.filesystem)
+                db.execute(
+                    "CREATE TEMP TABLE known AS "
+                    "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
+                    "FROM read_parquet($files) GROUP BY record_id",
+                    {"files": [self.duckdb_path(path) for path in known]},
+                )
+            else:
+                db.execute("CREATE TEMP TABLE known (record_id VARCHAR, content_hash UBIGINT)")
+            db.register("received_arrow", table)
+            return (
+                db.execute(
+                    f"""
+                WITH received AS (
+                    SELECT *, row_number() OVER () AS ordinal,
+                           md5_number_lower(CAST(to_json(struct_pack({_packed(content)})) AS VARCHAR)) AS content_hash
+                    FROM received_arrow
+                ),
+                versions AS (
+                    SELECT received.*,
+                           lag(received.content_hash, 1, known.content_hash)
+                               OVER (PARTITION BY record_id ORDER BY ordinal) AS previous_hash
+                    FROM received LEFT JOIN known USING (record_id)
+                )
+                SELECT * EXCLUDE (ordinal, content_hash, previous_hash),
+                       $source AS source, $batch_id AS batch_id, ordinal, content_hash,
+                       CAST({SCHEMA_VERSION} AS INTEGER) AS schema_version, $now AS ingested_at
+                FROM versions WHERE previous_hash IS DISTINCT FROM content_hash ORDER BY ordinal
+                """,
+                    {"source": source, "batch_id": batch_id, "now": now},
+                )
+                .to_arrow_table()
+                .cast(landed_schema(entity))
+            )
+
+    def _write(self, path: str, table: pa.Table) -> None:
+        target = f"{self._root}/{path}"
+        try:
+            if self._is_local:
+                _write_durably(target, table)
+            else:
+                with self._fs.open(target, "wb") as out:
+                    pq.write_table(table, out, compression="zstd")
+        except OSError as error:
+            raise PermanentError(
+                f"Cannot write to the landing location {self.location}: {error.strerror or error}. "
+                "Free space or correct STOCKFLOW_LANDING, then run the pull again; nothing of this batch was kept."
+            ) from error
+
+    # -- Reading -------------------------------------------------------------------------------------------------------
+
+    def duckdb_path(self, path: str) -> str:
+        """Where DuckDB finds a manifest path; for remote locations call `register_filesystem(landing.filesystem)`."""
+        return f"{self._root}/{path}" if self._is_local else f"{self.location}/{path}"
+
+    @property
+    def filesystem(self) -> fsspec.AbstractFileSystem | None:
+        """The file system DuckDB must be given to read this location, None for a local folder."""
+        return None if self._is_local else self._fs
+
+    def read(self, file: LandedFile) -> pa.Table:
+        """One landed file, whole."""
+        with self._fs.open(f"{self._root}/{file.path}", "rb") as source:
+            return pq.read_table(source)
+
+    def quarantined(self, batch_id: str, source: str) -> pa.Table:
+        """What a batch set aside, with reasons and positions (`extract.REJECTED`)."""
+        with self._fs.open(f"{self._root}/{source}/_quarantine/{batch_id}.parquet", "rb") as rejected:
+            return pq.read_table(rejected)
+
+    def sweep(self, older_than: dt.timedelta = dt.timedelta(hours=6)) -> list[str]:
+        """Deletes files that no manifest row names: what a process killed between file and manifest left behind.
+
+        Files younger than `older_than` may belong to a pull under way and stay. Returns the deleted paths.
+        """
+        files = self.manifest.files()
+        named = {f["path"] for f in files if f["path"]}
+        named |= {f"{f['source']}/_quarantine/{f['batch_id']}.parquet" for f in files if f["quarantined"]}
+        oldest = self._clock() - older_than
+        deleted = []
+        for found in self._fs.find(self._root) if self._fs.exists(self._root) else []:
+            path = str(found)[len(str(self._root)) :].lstrip("/")
+            if path not in named and _modified(self._fs, found) < oldest:
+                self._fs.rm_file(found)
+                deleted.append(path)
+        return deleted
+
+
+def _packed(content: str) -> str:
+    return ", ".join(f"{name} := {name}" for name in content.split(", "))
+
+
+def _by_entity(rejected: pa.Table) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    grouped = rejected.group_by(["entity", "reason"]).aggregate([([], "count_all")])
+    for row in grouped.to_pylist():
+        counts.setdefault(row["entity"], {})[row["reason"]] = row["count_all"]
+    return counts
+
+
+def _modified(fs: fsspec.AbstractFileSystem, path: str) -> dt.datetime:
+    modified = fs.modified(path)
+    return modified if modified.tzinfo else modified.replace(tzinfo=dt.UTC)
+
+
+def _write_durably(target: str, table: pa.Table) -> None:
+    """After this returns the file is whole and survives a power cut; before, nothing is at `target`."""
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    temporary = f"{target}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as out:
+            pq.write_table(table, out, compression="zstd")
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
