@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from connectors.records import ENTITIES, Record, arrow_schema, record_id
+from connectors.records import Record, arrow_schema, record_id
 
 REJECTED = pa.schema(
     [
