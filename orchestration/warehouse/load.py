@@ -50,7 +50,7 @@ def prepare(db: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE IF NOT EXISTS landing.touched_code "
         "(kind VARCHAR, source VARCHAR, code VARCHAR, old_key VARCHAR, new_key VARCHAR)"
     )
-    db.execute("CREATE TABLE IF NOT EXISTS landing.build (load_id BIGINT, cycle_date DATE)")
+    db.execute("CREATE TABLE IF NOT EXISTS landing.build (load_id BIGINT, cycle_date DATE, models VARCHAR)")
     for entity in ENTITIES:
         empty = pa.schema(table_columns(entity)).empty_table()
         db.register("empty_landed", empty)
@@ -166,22 +166,26 @@ def replace_operations(db: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Ta
 
 @dataclass(frozen=True)
 class BuildState:
-    """What the marts have been built up to: `load_id` -1 and no date before the first build."""
+    """What the marts have been built up to: `load_id` -1 and no date before the first build.
 
-    load_id: int
-    cycle_date: dt.date | None
+    `models` is the fingerprint of the dbt project that built them; with another one they are built anew.
+    """
+
+    load_id: int = -1
+    cycle_date: dt.date | None = None
+    models: str | None = None
 
 
 def build_state(db: duckdb.DuckDBPyConnection) -> BuildState:
-    row = db.execute("SELECT load_id, cycle_date FROM landing.build").fetchone()
-    return BuildState(*row) if row else BuildState(-1, None)
+    row = db.execute("SELECT load_id, cycle_date, models FROM landing.build").fetchone()
+    return BuildState(*row) if row else BuildState()
 
 
-def record_build(db: duckdb.DuckDBPyConnection, load_id: int, cycle_date: dt.date) -> None:
-    """Marks everything up to `load_id` as restated. Not called after a failed build, so that the next one restates
-    the same keys again."""
+def record_build(db: duckdb.DuckDBPyConnection, built: BuildState) -> None:
+    """Marks everything up to `built.load_id` as restated. Not called after a failed build, so that the next one
+    restates the same keys again."""
     db.execute("BEGIN")
     db.execute("DELETE FROM landing.build")
-    db.execute("INSERT INTO landing.build VALUES (?, ?)", [load_id, cycle_date])
+    db.execute("INSERT INTO landing.build VALUES (?, ?, ?)", [built.load_id, built.cycle_date, built.models])
     db.execute("DELETE FROM landing.touched_code")
     db.execute("COMMIT")

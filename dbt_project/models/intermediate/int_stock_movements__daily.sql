@@ -1,6 +1,7 @@
+-- depends_on: {{ ref('int_stock__touched') }}
 {{ config(
-    materialized='incremental', incremental_strategy='delete+insert',
-    unique_key=['item_key', 'location_key', 'business_date']
+    materialized='incremental', incremental_strategy='append',
+    pre_hook="{{ delete_touched_from(ref('int_stock__touched')) }}"
 ) }}
 -- Signed quantities by kind of movement, for each item, stock location and business day on which something moved.
 with movements as (

@@ -12,7 +12,7 @@ with payments as (
 commitments as (
     -- Ordered and not yet arrived, due when it should have arrived and the supplier's terms have passed.
     select
-        greatest(coalesce(p.expected_on, p.ordered_on), date '{{ var("cycle_date") }}') + coalesce(d.payment_terms_days, 0)
+        greatest(coalesce(p.expected_on, p.ordered_on), date '{{ var("cycle_date") }}') + cast(coalesce(d.payment_terms_days, 0) as integer)
             as business_date,
         'supplier_commitment' as kind,
         p.currency,

@@ -1,6 +1,7 @@
+-- depends_on: {{ ref('int_demand__touched') }}
 {{ config(
-    materialized='incremental', incremental_strategy='delete+insert',
-    unique_key=['item_key', 'location_key', 'business_date']
+    materialized='incremental', incremental_strategy='append',
+    pre_hook="{{ delete_touched_days(ref('int_demand__touched')) }}"
 ) }}
 -- One row per series and open day: zero where nothing was sold, none where the location was closed.
 with series as (

@@ -1,6 +1,8 @@
+-- depends_on: {{ ref('int_stock__touched') }}
 {{ config(
     materialized='incremental', incremental_strategy='delete+insert',
-    unique_key=['item_key', 'location_key', 'business_date']
+    unique_key=['item_key', 'location_key', 'business_date'],
+    pre_hook="{{ delete_touched_from(ref('int_stock__touched')) }}"
 ) }}
 -- The ledger: opening + movements = closing, for every item, stock location and day since its first movement.
 -- A count resets the balance and the difference is an adjustment; a stated book balance only shows its difference.

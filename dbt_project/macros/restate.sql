@@ -1,0 +1,15 @@
+{# Deletes what an incremental build is about to restate, so that a key that is no more leaves no row behind. #}
+
+{% macro delete_touched_days(touched) -%}
+    {% if is_incremental() %}
+    delete from {{ this }} as t using {{ touched }} as k
+    where t.item_key = k.item_key and t.location_key = k.location_key and t.business_date = k.business_date
+    {% endif %}
+{%- endmacro %}
+
+{% macro delete_touched_from(touched) -%}
+    {% if is_incremental() %}
+    delete from {{ this }} as t using {{ touched }} as k
+    where t.item_key = k.item_key and t.location_key = k.location_key and t.business_date >= k.from_date
+    {% endif %}
+{%- endmacro %}
