@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from connectors.landing import LANDED_META, Landing
 from connectors.records import ENTITIES, arrow_schema
+from orchestration.warehouse.store import transaction
 
 SKIPPED = {"payload"}
 
@@ -78,18 +79,13 @@ def load(db: duckdb.DuckDBPyConnection, landing: Landing, files: Iterable[Mappin
         if f["path"]:
             by_entity.setdefault(f["entity"], []).append(landing.duckdb_path(f["path"]))
     rows = {}
-    db.execute("BEGIN")
-    try:
+    with transaction(db):
         for entity, paths in sorted(by_entity.items()):
             rows[entity] = _upsert(db, entity, paths, load_id)
         db.executemany(
             "INSERT INTO landing.loaded_file VALUES (?, ?, ?, ?, ?)",
             [(f["sequence"], f["batch_id"], f["source"], f["entity"], load_id) for f in fresh],
         )
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
     return Load(load_id, len(fresh), rows)
 
 
@@ -101,7 +97,10 @@ def _upsert(db: duckdb.DuckDBPyConnection, entity: str, paths: list[str], load_i
     """New versions become current, unless an already loaded one is newer by the source's own clock."""
     names = [f.name for f in table_columns(entity) if f.name not in ("valid_load", "superseded_load")]
     columns = ", ".join(f'"{n}"' for n in names)
-    present = {r[0] for r in db.execute("DESCRIBE SELECT * FROM read_parquet($f, union_by_name = true)", {"f": paths}).fetchall()}
+    present = {
+        r[0]
+        for r in db.execute("DESCRIBE SELECT * FROM read_parquet($f, union_by_name = true)", {"f": paths}).fetchall()
+    }
     selected = ", ".join(f'"{n}"' if n in present else f'NULL AS "{n}"' for n in names)
     version = "coalesce({0}.source_updated_at, {0}.ingested_at)"
     db.execute(
@@ -138,8 +137,7 @@ def replace_operations(db: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Ta
     restated though no record of theirs changed.
     """
     prepare(db)
-    db.execute("BEGIN")
-    try:
+    with transaction(db):
         for name, table in tables.items():
             db.register("operations_table", table)
             exists = db.execute(
@@ -158,10 +156,6 @@ def replace_operations(db: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Ta
                 )
             db.execute(f'CREATE OR REPLACE TABLE operations."{name}" AS FROM operations_table')
             db.unregister("operations_table")
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
 
 
 @dataclass(frozen=True)
@@ -184,8 +178,7 @@ def build_state(db: duckdb.DuckDBPyConnection) -> BuildState:
 def record_build(db: duckdb.DuckDBPyConnection, built: BuildState) -> None:
     """Marks everything up to `built.load_id` as restated. Not called after a failed build, so that the next one
     restates the same keys again."""
-    db.execute("BEGIN")
-    db.execute("DELETE FROM landing.build")
-    db.execute("INSERT INTO landing.build VALUES (?, ?, ?)", [built.load_id, built.cycle_date, built.models])
-    db.execute("DELETE FROM landing.touched_code")
-    db.execute("COMMIT")
+    with transaction(db):
+        db.execute("DELETE FROM landing.build")
+        db.execute("INSERT INTO landing.build VALUES (?, ?, ?)", [built.load_id, built.cycle_date, built.models])
+        db.execute("DELETE FROM landing.touched_code")

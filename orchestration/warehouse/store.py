@@ -55,3 +55,16 @@ class Warehouse:
                 yield connection
             finally:
                 connection.close()
+
+
+@contextlib.contextmanager
+def transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of the block's statements, or none."""
+    db.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):  # an aborted transaction is already rolled back
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
