@@ -44,7 +44,7 @@ def bin_folder(major_version: int = MAJOR_VERSION) -> Path:
 
 
 def _version(postgres: Path) -> str:
-    return subprocess.run([postgres, "--version"], capture_output=True, text=True, timeout=60).stdout  # noqa: S603
+    return subprocess.run([postgres, "--version"], capture_output=True, text=True, timeout=60).stdout
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def run(
         account.may_search(folder)
         keep.pop("HOME", None)
         extra = {"user": account.uid, "group": account.gid, "extra_groups": []}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [folder / program, *arguments],
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from orchestration.warehouse.store import transaction
 
 
 class DuckDBTarget:
-    """One DuckDB file with schema `marts`. The next snapshot is made in a copy beside it, which then takes its place."""
+    """One DuckDB file with schema `marts`; the next snapshot is made in a copy beside it, which then replaces it."""
 
     name = "duckdb"
 
@@ -51,7 +51,8 @@ class DuckDBTarget:
     ) -> int:
         db.execute("CREATE SCHEMA IF NOT EXISTS published.marts")
         db.execute(
-            "CREATE TABLE IF NOT EXISTS published.marts.snapshot_part (table_name VARCHAR, part VARCHAR, checksum VARCHAR)"
+            "CREATE TABLE IF NOT EXISTS published.marts.snapshot_part "
+            "(table_name VARCHAR, part VARCHAR, checksum VARCHAR)"
         )
         held = {(t, p): c for t, p, c in db.execute("FROM published.marts.snapshot_part").fetchall()}
         written = 0
@@ -75,15 +76,14 @@ class DuckDBTarget:
                     f'INSERT INTO published.marts."{mart.name}" SELECT * FROM marts."{mart.name}" WHERE {condition}'
                 )
                 written += db.execute(f'SELECT count(*) FROM marts."{mart.name}" WHERE {condition}').fetchone()[0]
-        db.execute(
-            "CREATE OR REPLACE TABLE published.marts.snapshot_part (table_name VARCHAR, part VARCHAR, checksum VARCHAR)"
-        )
+        db.execute("DELETE FROM published.marts.snapshot_part")
         db.executemany(
             "INSERT INTO published.marts.snapshot_part VALUES (?, ?, ?)",
             [(table, part, checksum) for (table, part), checksum in wanted.items()],
         )
         db.execute(
-            "CREATE OR REPLACE TABLE published.marts.snapshot (snapshot_id VARCHAR, cycle_date DATE, published_at TIMESTAMPTZ)"
+            "CREATE OR REPLACE TABLE published.marts.snapshot "
+            "(snapshot_id VARCHAR, cycle_date DATE, published_at TIMESTAMPTZ)"
         )
         db.execute(
             "INSERT INTO published.marts.snapshot VALUES (?, ?, ?)",

@@ -8,7 +8,7 @@ one is created anew only when its columns changed, inside the same transaction.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import duckdb
 import psycopg
@@ -32,20 +32,22 @@ _TYPES = {
 
 
 class PostgresTarget:
-    """Publishes over `url` as the role that owns schema `marts`; `reader` is granted SELECT on every table."""
+    """Publishes as the role that owns schema `marts`, whose default privileges let readers select from new tables.
+
+    `connect` opens a psycopg connection as that role.
+    """
 
     name = "postgres"
 
-    def __init__(self, url: str, reader: str = "bi"):
-        self._url = url
-        self._reader = reader
+    def __init__(self, connect: Callable[[], psycopg.Connection]):
+        self._connect = connect
 
     def publish(
         self, db: duckdb.DuckDBPyConnection, marts: Iterable[Mart], wanted: Checksums, snapshot: Snapshot
     ) -> int:
         """Brings the target to `wanted`; returns how many rows were written. Raises psycopg.Error with nothing done."""
         written = 0
-        with psycopg.connect(self._url) as connection, connection.cursor() as cursor:
+        with self._connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             self._prepare(cursor)
             cursor.execute("SELECT table_name, part, checksum FROM marts.snapshot_part")
@@ -66,7 +68,6 @@ class PostgresTarget:
         return written
 
     def _prepare(self, cursor: psycopg.Cursor) -> None:
-        cursor.execute("CREATE SCHEMA IF NOT EXISTS marts")
         cursor.execute("SELECT to_regclass('marts.snapshot_part') IS NULL")
         if not cursor.fetchone()[0]:
             return
@@ -77,13 +78,6 @@ class PostgresTarget:
         cursor.execute(
             "CREATE TABLE marts.snapshot_part (table_name text, part text, checksum text NOT NULL, "
             "PRIMARY KEY (table_name, part))"
-        )
-        for table in ("snapshot", "snapshot_part"):
-            self._grant(cursor, table)
-
-    def _grant(self, cursor: psycopg.Cursor, table: str) -> None:
-        cursor.execute(
-            sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier("marts", table), sql.Identifier(self._reader))
         )
 
     def _ensure_table(self, cursor: psycopg.Cursor, mart: Mart) -> bool:
@@ -105,7 +99,6 @@ class PostgresTarget:
         cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(table, columns))
         if mart.part_column:
             cursor.execute(sql.SQL("CREATE INDEX ON {} ({})").format(table, sql.Identifier(mart.part_column)))
-        self._grant(cursor, mart.name)
         return True
 
     def _replace(
