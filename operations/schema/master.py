@@ -77,6 +77,7 @@ item = Table(
     created_at(),
     CheckConstraint("gtin ~ '^[0-9]{14}$'", name="gtin_is_padded"),
     sa.Index("item_gtin_key", "gtin", unique=True),
+    sa.Index("item_origin_idx", "origin_source", "origin_code"),
 )
 
 item_unit = Table(

@@ -56,6 +56,7 @@ def upgrade() -> None:
         schema="operations",
     )
     op.create_index("item_gtin_key", "item", ["gtin"], unique=True, schema="operations")
+    op.create_index("item_origin_idx", "item", ["origin_source", "origin_code"], unique=False, schema="operations")
     op.create_table(
         "unmatched",
         sa.Column("kind", sa.Text(), nullable=False),
