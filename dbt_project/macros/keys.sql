@@ -16,11 +16,11 @@
 
 {# What a load changed: versions that came or were replaced since the previous build. #}
 {% macro changed(alias) -%}
-    ({{ alias }}.valid_load > {{ var('since_load') }} or {{ alias }}.superseded_load > {{ var('since_load') }})
+    ({{ alias }}.valid_load > {{ requested('since_load') }} or {{ alias }}.superseded_load > {{ requested('since_load') }})
 {%- endmacro %}
 
 {# Amounts in the reporting currency, at the newest rate on or before the day; NULL where no rate is known. #}
 {% macro to_reporting(amount, currency, rate) -%}
-    cast(round({{ amount }} * (case when {{ currency }} = '{{ var("reporting_currency") }}' then 1 else {{ rate }} end), 4)
+    cast(round({{ amount }} * (case when {{ currency }} = '{{ requested("reporting_currency") }}' then 1 else {{ rate }} end), 4)
         as decimal(18, 4))
 {%- endmacro %}

@@ -7,7 +7,7 @@ paid as (
     select kind, currency, sum(amount) as amount
     from {{ ref('stg_landing__payments') }}
     where superseded_load is null
-        and cast(timezone('{{ var("timezone") }}', paid_at) as date) < date '{{ var("cycle_date") }}'
+        and cast(timezone('{{ requested("timezone") }}', paid_at) as date) < {{ cycle_date() }}
     group by all
 )
 

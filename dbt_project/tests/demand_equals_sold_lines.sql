@@ -7,7 +7,7 @@ sold as (
     select item_key, sum(quantity_base) as quantity
     from {{ ref('int_demand_lines') }}
     where superseded_load is null and item_key <> 'unmatched' and location_key <> 'unmatched'
-        and business_date < date '{{ var("cycle_date") }}'
+        and business_date < {{ cycle_date() }}
         and item_key not in (select item_key from {{ ref('int_items') }} where is_kit)
     group by all
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +23,23 @@ class Build:
 
 def plan_build(db: duckdb.DuckDBPyConnection, cycle: dt.date, *, timezone: str, reporting_currency: str) -> Build:
     """A build up to `cycle`, or to the day the marts have already reached: they never go back, and a plan for a past
-    day reads them as of that day. Models other than those of the last build are built from the start."""
+    day reads them as of that day. Models other than those of the last build are built from the start. What dbt needs to
+    know is left for it in `landing.build_request`."""
     before = build_state(db)
     after = BuildState(newest_load(db), max(cycle, before.cycle_date or cycle), models_fingerprint(DBT_PROJECT))
     anew = before.models != after.models
-    variables = {
-        "cycle_date": after.cycle_date.isoformat(),
-        "since_load": -1 if anew else before.load_id,
-        "built_to": "" if anew or before.cycle_date is None else before.cycle_date.isoformat(),
-        "reporting_currency": reporting_currency,
-        "timezone": timezone,
-    }
-    return Build(["build", "--vars", json.dumps(variables), *(["--full-refresh"] if anew else [])], after)
+    db.execute(
+        "CREATE OR REPLACE TABLE landing.build_request AS "
+        "SELECT ? AS cycle_date, ? AS since_load, ? AS built_to, ? AS reporting_currency, ? AS timezone",
+        [
+            after.cycle_date.isoformat(),
+            -1 if anew else before.load_id,
+            None if anew or before.cycle_date is None else before.cycle_date.isoformat(),
+            reporting_currency,
+            timezone,
+        ],
+    )
+    return Build(["build", *(["--full-refresh"] if anew else [])], after)
 
 
 def dbt_environment(warehouse: Path) -> dict[str, str]:

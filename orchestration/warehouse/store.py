@@ -38,12 +38,11 @@ class Warehouse:
             lock.release()
 
     @contextlib.contextmanager
-    def connect(self, *, read_only: bool = False, wait_seconds: float = 600) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection in UTC, as the one writer unless `read_only`; both hold the lock, for a read-only open fails
-        while another process writes."""
+    def connect(self, wait_seconds: float = 600) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection in UTC, under the writer's lock: even a read-only open fails while another process writes."""
         with self.writing(wait_seconds):
             try:
-                connection = duckdb.connect(str(self.path), read_only=read_only)
+                connection = duckdb.connect(str(self.path))
             except duckdb.Error as error:
                 raise PermanentError(
                     f"The warehouse {self.path} cannot be opened ({str(error).splitlines()[0]}). "

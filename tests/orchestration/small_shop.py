@@ -78,11 +78,11 @@ class SmallShop:
             record_build(db, build.after)
 
     def table(self, name: str) -> list[dict[str, object]]:
-        with self.warehouse.connect(read_only=True) as db:
+        with self.warehouse.connect() as db:
             return db.execute(f'SELECT * FROM marts."{name}" ORDER BY ALL').to_arrow_table().to_pylist()
 
     def marts(self) -> dict[str, list[dict[str, object]]]:
-        with self.warehouse.connect(read_only=True) as db:
+        with self.warehouse.connect() as db:
             names = db.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts'").fetchall()
         return {name: self.table(name) for (name,) in names}
 

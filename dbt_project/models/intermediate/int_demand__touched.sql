@@ -32,7 +32,7 @@ with changed as (
     inner join {{ ref('int_item_location__active') }} as s
         on (p.item_code = '' or s.item_key = item.key) and (p.location_code = '' or s.location_key = place.key)
     cross join unnest(generate_series(
-        cast(p.starts_on as timestamp), least(p.ends_on, date '{{ var("cycle_date") }}'), interval 1 day
+        cast(p.starts_on as timestamp), least(p.ends_on, {{ cycle_date() }}), interval 1 day
     )) as d(day)
     where {{ changed('p') }}
     union
@@ -43,14 +43,14 @@ with changed as (
         on s.item_key = t.item_key and s.stock_location_key = t.location_key
     cross join unnest(generate_series(
         cast(greatest(t.from_date, s.first_date) as timestamp),
-        cast(date '{{ var("cycle_date") }}' - 1 as timestamp), interval 1 day
+        cast({{ cycle_date() }} - 1 as timestamp), interval 1 day
     )) as d(day)
-    {% if var('built_to') %}
+    {% if built_to() %}
     union
     select s.item_key, s.location_key, cast(d.day as date)
     from {{ ref('int_item_location__active') }} as s
     cross join unnest(generate_series(
-        cast('{{ var("built_to") }}' as timestamp), date '{{ var("cycle_date") }}' - 1, interval 1 day
+        cast('{{ built_to() }}' as timestamp), {{ cycle_date() }} - 1, interval 1 day
     )) as d(day)
     {% endif %}
 )

@@ -5,10 +5,10 @@ with stated as (
 
 both_ways as (
     select from_currency as currency, date_on, cast(rate as double) as rate, 1 as preference
-    from stated where to_currency = '{{ var("reporting_currency") }}'
+    from stated where to_currency = '{{ requested("reporting_currency") }}'
     union all
     select to_currency, date_on, 1 / cast(rate as double), 2
-    from stated where from_currency = '{{ var("reporting_currency") }}'
+    from stated where from_currency = '{{ requested("reporting_currency") }}'
 )
 
 select currency, date_on, rate

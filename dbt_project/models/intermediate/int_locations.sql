@@ -19,7 +19,7 @@ select
     k.location_key,
     coalesce(d.name, k.location_key) as name,
     coalesce(d.kind, 'store') as kind,
-    coalesce(d.timezone, '{{ var("timezone") }}') as timezone,
+    coalesce(d.timezone, '{{ requested("timezone") }}') as timezone,
     coalesce(d.business_day_start, 0) as business_day_start,
     d.country,
     d.currency,

@@ -4,7 +4,7 @@ with levels as (
     select item_key, stock_location_key as location_key, business_date, source, counted_at, is_count, quantity_base
     from {{ ref('int_stock_levels__resolved') }}
     where superseded_load is null and item_key <> 'unmatched' and location_key <> 'unmatched'
-        and business_date < date '{{ var("cycle_date") }}'
+        and business_date < {{ cycle_date() }}
 ),
 
 latest as (

@@ -36,5 +36,5 @@ inner join {{ ref('int_stock__touched') }} as t
     on t.item_key = m.item_key and t.location_key = m.location_key and m.business_date >= t.from_date
 {% endif %}
 where m.item_key <> 'unmatched' and m.location_key <> 'unmatched'
-    and m.business_date < date '{{ var("cycle_date") }}'
+    and m.business_date < {{ cycle_date() }}
 group by all

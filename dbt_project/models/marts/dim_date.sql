@@ -1,8 +1,8 @@
 -- Every day from the first fact to a year after the cycle, with the holidays of each country that has a location.
 with bounds as (
     select
-        coalesce(min(business_date), date '{{ var("cycle_date") }}') as first_day,
-        date '{{ var("cycle_date") }}' + 366 as last_day
+        coalesce(min(business_date), {{ cycle_date() }}) as first_day,
+        {{ cycle_date() }} + 366 as last_day
     from {{ ref('fct_order_line') }}
 ),
 

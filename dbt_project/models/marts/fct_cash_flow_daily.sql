@@ -1,7 +1,7 @@
 -- Money in and out by day: what was paid, and what is committed. Payments tie to the cent to what was landed.
 with payments as (
     select
-        cast(timezone('{{ var("timezone") }}', paid_at) as date) as business_date,
+        cast(timezone('{{ requested("timezone") }}', paid_at) as date) as business_date,
         kind,
         currency,
         amount
@@ -12,7 +12,7 @@ with payments as (
 commitments as (
     -- Ordered and not yet arrived, due when it should have arrived and the supplier's terms have passed.
     select
-        greatest(coalesce(p.expected_on, p.ordered_on), date '{{ var("cycle_date") }}') + cast(coalesce(d.payment_terms_days, 0) as integer)
+        greatest(coalesce(p.expected_on, p.ordered_on), {{ cycle_date() }}) + cast(coalesce(d.payment_terms_days, 0) as integer)
             as business_date,
         'supplier_commitment' as kind,
         p.currency,
@@ -23,7 +23,7 @@ commitments as (
 ),
 
 flows as (
-    select *, false as is_commitment from payments where business_date < date '{{ var("cycle_date") }}'
+    select *, false as is_commitment from payments where business_date < {{ cycle_date() }}
     union all
     select *, true from commitments
 )

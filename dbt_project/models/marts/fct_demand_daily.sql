@@ -1,7 +1,10 @@
 -- depends_on: {{ ref('int_demand__touched') }}
 {{ config(
     materialized='incremental', incremental_strategy='append',
-    pre_hook="{{ delete_touched_days(ref('int_demand__touched')) }}"
+    pre_hook=[
+        "{{ delete_touched_days(ref('int_demand__touched')) }}",
+        "{{ delete_outside(ref('int_item_location__active'), 'last_date') }}",
+    ]
 ) }}
 -- One row per series and open day: zero where nothing was sold, none where the location was closed.
 with series as (
@@ -11,20 +14,31 @@ with series as (
 {% if is_incremental() %}
 touched as (
     select * from {{ ref('int_demand__touched') }}
+    union
+    -- A late fact may be older than everything known of its series.
+    select s.item_key, s.location_key, cast(d.day as date)
+    from series as s
+    inner join (
+        select item_key, location_key, min(business_date) as first_built from {{ this }} group by all
+    ) as b using (item_key, location_key)
+    cross join unnest(generate_series(
+        cast(s.first_date as timestamp), cast(b.first_built - 1 as timestamp), interval 1 day
+    )) as d(day)
+    where s.first_date < b.first_built
 ),
 
 spine as (
     select t.* from touched as t
     inner join series as s using (item_key, location_key)
     where t.business_date between s.first_date and s.last_date
-        and t.business_date < date '{{ var("cycle_date") }}'
+        and t.business_date < {{ cycle_date() }}
 ),
 {% else %}
 spine as (
     select s.item_key, s.location_key, cast(d.day as date) as business_date
     from series as s
     cross join unnest(generate_series(
-        cast(s.first_date as timestamp), least(s.last_date, date '{{ var("cycle_date") }}' - 1), interval 1 day
+        cast(s.first_date as timestamp), least(s.last_date, {{ cycle_date() }} - 1), interval 1 day
     )) as d(day)
 ),
 {% endif %}
@@ -43,7 +57,7 @@ sold as (
     {% if is_incremental() %}
     semi join touched using (item_key, location_key, business_date)
     {% endif %}
-    where l.superseded_load is null and l.business_date < date '{{ var("cycle_date") }}'
+    where l.superseded_load is null and l.business_date < {{ cycle_date() }}
     group by all
 ),
 

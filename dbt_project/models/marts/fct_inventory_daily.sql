@@ -2,7 +2,10 @@
 {{ config(
     materialized='incremental', incremental_strategy='delete+insert',
     unique_key=['item_key', 'location_key', 'business_date'],
-    pre_hook="{{ delete_touched_from(ref('int_stock__touched')) }}"
+    pre_hook=[
+        "{{ delete_touched_from(ref('int_stock__touched')) }}",
+        "{{ delete_outside(ref('int_stock__series')) }}",
+    ]
 ) }}
 -- The ledger: opening + movements = closing, for every item, stock location and day since its first movement.
 -- A count resets the balance and the difference is an adjustment; a stated book balance only shows its difference.
@@ -15,27 +18,8 @@ stated as (
     select * from {{ ref('int_stock_levels__daily') }}
 ),
 
-first_seen as (
-    select item_key, location_key, min(business_date) as first_date, sum(opening) <> 0 as has_opening
-    from daily group by all
-),
-
-first_stated as (
-    select item_key, location_key, min(business_date) as stated_date, arg_min(on_hand, business_date) as stated_on_hand
-    from stated group by all
-),
-
 series as (
-    select
-        item_key,
-        location_key,
-        least(coalesce(f.first_date, s.stated_date), coalesce(s.stated_date, f.first_date)) as first_date,
-        s.stated_date,
-        s.stated_on_hand,
-        s.stated_date is not null or coalesce(f.has_opening, false) as is_known,
-        s.stated_date is not null and not coalesce(f.has_opening, false) as is_opened_by_statement
-    from first_seen as f
-    full join first_stated as s using (item_key, location_key)
+    select * from {{ ref('int_stock__series') }}
 ),
 
 {% if is_incremental() %}
@@ -90,7 +74,7 @@ spine as (
     select o.*, cast(day.day as date) as business_date
     from opened as o
     cross join unnest(generate_series(
-        cast(o.from_date as timestamp), cast(date '{{ var("cycle_date") }}' - 1 as timestamp), interval 1 day
+        cast(o.from_date as timestamp), cast({{ cycle_date() }} - 1 as timestamp), interval 1 day
     )) as day(day)
 ),
 

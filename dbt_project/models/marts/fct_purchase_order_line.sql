@@ -20,7 +20,7 @@ received as (
         min(business_date) as first_received_on,
         max(business_date) as last_received_on
     from {{ ref('int_receipt_lines__resolved') }}
-    where superseded_load is null and business_date < date '{{ var("cycle_date") }}'
+    where superseded_load is null and business_date < {{ cycle_date() }}
     group by all
 )
 
@@ -55,4 +55,4 @@ from kept as l
 left join received as r
     on r.source = l.source and r.purchase_order_code = l.purchase_order_code
     and r.purchase_order_line_code = l.line_code
-where l.business_date < date '{{ var("cycle_date") }}'
+where l.business_date < {{ cycle_date() }}

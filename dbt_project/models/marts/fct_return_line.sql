@@ -21,7 +21,7 @@ from {{ ref('int_return_lines__resolved') }} as l
 where superseded_load is null
 {% if is_incremental() %}
     and (
-        valid_load > {{ var('since_load') }}
+        valid_load > {{ requested('since_load') }}
         or exists (
             select 1 from {{ source('landing', 'touched_code') }} as t
             where t.source = l.source
