@@ -27,7 +27,7 @@ class Buyer:
         self.catalogue = catalogue
         rng = stream(catalogue.config.seed, SUPPLY, 0)
         n = len(catalogue.kind)
-        self._fudge = rng.lognormal(0.0, 0.22, n)
+        self._fudge = rng.lognormal(0.05, 0.2, n)
         parts = np.zeros((n, n))
         for kit, part, count in catalogue.kit_parts:
             parts[kit, part] = count
@@ -66,7 +66,7 @@ class Buyer:
         packs_today = [date_of(day).isoweekday() in place.delivery_days for place in catalogue.places[:-1]]
         daily = self._daily(sold, days_open, day)[:-1]
         gap = np.array([7 / len(place.delivery_days) for place in catalogue.places[:-1]])[:, None]
-        cover = np.where(catalogue.kind == PERISHABLE, gap + 1.2, gap + 4.0)
+        cover = np.where(catalogue.kind == PERISHABLE, gap + 1.6, gap + 5.0)
         facing = np.where(catalogue.kind == PERISHABLE, 1, 2)
         target = np.ceil(daily * cover) + facing
         launched = day >= catalogue.launch_day - 5
@@ -89,10 +89,10 @@ class Buyer:
         daily = self._daily(sold, days_open, day).sum(axis=0)
         lead = suppliers.lead_mean[catalogue.main_supplier]
         review = np.array([7 / len(days) for days in suppliers.order_weekdays])[catalogue.main_supplier]
-        slack = np.where(catalogue.kind == PERISHABLE, 1.3, 5.0)
+        slack = np.where(catalogue.kind == PERISHABLE, 2.6, 13.0)
         target = daily * (lead + review + slack) * self._fudge
         # Something of everything, even of what rarely sells.
-        target = np.maximum(target, np.where(catalogue.kind == INTERMITTENT, 3, 4))
+        target = np.maximum(target, np.where(catalogue.kind == INTERMITTENT, 9, 10))
         orders = []
         for item in np.flatnonzero(due & (position < target)):
             supplier = int(catalogue.main_supplier[item])
