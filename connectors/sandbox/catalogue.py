@@ -237,8 +237,9 @@ def build_catalogue(config: ShopConfig) -> Catalogue:
     case_size = rng.choice([4, 6, 8, 12, 24], n, p=[0.2, 0.3, 0.2, 0.2, 0.1])
     case_size = np.where(rate.sum(axis=0) < 0.4, rng.choice([1, 2, 4], n), case_size)
     without = _without_gtin(rng, rate, kind)
+    brand = [str(rng.choice(BRANDS)) for _ in range(n)]
     names = [
-        f"{rng.choice(BRANDS)} {rng.choice(CATEGORIES[c].words)} {rng.choice(SIZES)}" if k != KIT else f"Kit no. {i}"
+        f"{brand[i]} Set no. {i}" if k == KIT else f"{brand[i]} {rng.choice(CATEGORIES[c].words)} {rng.choice(SIZES)}"
         for i, (c, k) in enumerate(zip(category, kind, strict=True))
     ]
     return Catalogue(
@@ -247,7 +248,7 @@ def build_catalogue(config: ShopConfig) -> Catalogue:
         kind=kind,
         category=category,
         name=names,
-        brand=[" ".join(name.split()[:2]) for name in names],
+        brand=brand,
         erp_code=[f"A{100_000 + 7 * i}" for i in range(n)],
         sku=[f"{CATEGORIES[c].short}-{x}" for c, x in zip(category, rng.permutation(n) + 1000, strict=True)],
         plu=[str(x) for x in rng.choice(np.arange(10_000, 90_000), n, replace=False)],
