@@ -20,9 +20,13 @@ class Source:
     """`name` is the `source` of every record it lands. `streams` are pulled in order: master data first.
 
     `assigns_items`: its products become items of ours when nothing matches them. A source without that right only
-    matches (by GTIN or a declared pair); what does not match waits in the unmatched queue.
+    matches (by GTIN or a declared pair); what does not match waits in the unmatched queue. `declared_pairs` gives
+    (source, code, other source, other code) of products that the system says are the same.
+    `locations_of` names the source whose location codes this one uses.
     """
 
     name: str
     streams: Mapping[str, Pull]
     assigns_items: bool = False
+    locations_of: str | None = None
+    declared_pairs: Callable[[], Iterable[tuple[str, str, str, str]]] | None = None

@@ -7,12 +7,12 @@ import functools
 import os
 from types import TracebackType
 
-from operations.manifest import PostgresManifest
 from sqlalchemy import Engine
 
 from connectors.landing import Landing
 from connectors.source import Source
 from operations import database, migrations
+from operations.manifest import PostgresManifest
 from operations.postgres import EmbeddedPostgres
 from orchestration.publish.files import DuckDBTarget, ParquetTarget
 from orchestration.publish.postgres import PostgresTarget

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from orchestration.application import configured_sources
 from orchestration.assets.ingestion import ingestion_assets, raw_key
-from orchestration.assets.marts import assigns_by_source, load_asset, mart_assets, publish_asset
+from orchestration.assets.marts import load_asset, mart_assets, publish_asset
 from orchestration.resources import StockflowResource
 from orchestration.schedules import jobs_and_schedules
 from orchestration.settings import DBT_PROJECT, Settings
@@ -19,7 +22,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     sources = configured_sources(settings, hash_key=b"")
     raw = ingestion_assets(sources)
     raw_keys = [raw_key(source.name, stream) for source in sources for stream in source.streams]
-    load = load_asset(raw_keys, assigns_by_source(sources))
+    load = load_asset(raw_keys)
     marts = mart_assets(business.timezone, business.reporting_currency)
     mart_keys = [key for key in marts.keys if key.path[0].startswith(("dim_", "fct_", "rpt_"))]
     published = publish_asset(mart_keys, business.timezone)
@@ -30,7 +33,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         schedules=schedules,
         resources={
             "stockflow": StockflowResource(),
-            "dbt": DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT)),
+            "dbt": DbtCliResource(
+                project_dir=str(DBT_PROJECT),
+                profiles_dir=str(DBT_PROJECT),
+                # The one installed with us, whatever the caller's PATH.
+                dbt_executable=str(Path(sys.executable).parent / "dbt"),
+            ),
         },
         executor=dg.in_process_executor,
     )

@@ -1,7 +1,5 @@
 """Jobs and when they run, in the business time zone."""
 
-from __future__ import annotations
-
 import datetime as dt
 from zoneinfo import ZoneInfo
 

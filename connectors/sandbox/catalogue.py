@@ -293,7 +293,9 @@ def _rates(rng, config: ShopConfig, places, kind, category, launch) -> np.ndarra
     popularity = typical * rng.lognormal(0, np.where(kind == INTERMITTENT, 0.4, 0.7))
     rate = np.zeros((len(places), n))
     for index, place in enumerate(places):
-        ranged = rng.random(n) < np.where(popularity > np.median(popularity), place.range_share + 0.1, place.range_share)
+        ranged = rng.random(n) < np.where(
+            popularity > np.median(popularity), place.range_share + 0.1, place.range_share
+        )
         if place.kind == "web":
             ranged &= kind != PERISHABLE
         rate[index] = ranged * place.size * rng.lognormal(0, 0.3, n)

@@ -68,7 +68,10 @@ _DAMAGES = (
     ("orders", lambda o: o.update(created_at="2093-04-01T10:00:00Z")),
     ("orders", lambda o: o["lines"][1].update(quantity=0)),
     ("orders", lambda o: o.update(total="about twenty")),
-    ("orders", lambda o: [o.pop(name) for name in list(o) if name not in ("id", "updated_at")] and o.update(deleted=True)),
+    (
+        "orders",
+        lambda o: [o.pop(name) for name in list(o) if name not in ("id", "updated_at")] and o.update(deleted=True),
+    ),
     ("returns", lambda r: r.update(quantity=-1)),
     ("returns", lambda r: r.update(refund=None)),
     ("products", lambda p: p.update(gtin="not a number")),

@@ -171,7 +171,7 @@ def changes(systems: Systems, feed: str, after: str | None, limit: int) -> Page:
     moment, _, key = (after or "").partition("|")
     try:
         position = {
-            "moment": dt.datetime.fromisoformat(moment).replace(tzinfo=None) if moment else dt.datetime.min,
+            "moment": dt.datetime.fromisoformat(moment).replace(tzinfo=None) if moment else dt.datetime.min,  # noqa: DTZ901 - compared with other naive UTC instants
             "key": int(key) if key else -(2**62),
         }
     except ValueError:

@@ -33,6 +33,7 @@ def webshop(client: SandboxClient, hash_key: bytes) -> Source:
             "returns": changes(client, "webshop/returns", "return_line", mapping.web_return(hash_key), PERSONAL),
             "payments": changes(client, "webshop/payments", "payment", mapping.web_payment),
         },
+        locations_of="sandbox_erp",
     )
 
 
@@ -45,6 +46,7 @@ def tills(client: SandboxClient, hash_key: bytes) -> Source:
             "returns": windows(client, "tills/returns", "return_line", mapping.till_return(hash_key), PERSONAL),
             "payments": windows(client, "tills/payments", "payment", mapping.till_payment),
         },
+        locations_of="sandbox_erp",
     )
 
 
@@ -69,6 +71,7 @@ def erp(client: SandboxClient) -> Source:
             "supplier_payments": changes(client, "erp/supplier-payments", "payment", mapping.erp_supplier_payment),
         },
         assigns_items=True,
+        declared_pairs=lambda: declared_pairs(client),
     )
 
 
@@ -81,9 +84,7 @@ def declared_pairs(client: SandboxClient) -> list[tuple[str, str, str, str]]:
 # -- Kinds of paging ---------------------------------------------------------------------------------------------------
 
 
-def changes(
-    client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()
-) -> Pull:
+def changes(client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()) -> Pull:
     def pull(cursor: str | None) -> Iterator[Extract]:
         start = None
         if cursor:
@@ -94,9 +95,7 @@ def changes(
     return pull
 
 
-def windows(
-    client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()
-) -> Pull:
+def windows(client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()) -> Pull:
     def pull(cursor: str | None) -> Iterator[Extract]:
         first = dt.date.fromisoformat(cursor.partition("/")[0]) - OVERLAP if cursor else None
         return _extracts(client, feed, entity, convert, personal, None, DOCUMENTS, from_day=first)

@@ -1,7 +1,5 @@
 """`raw/<source>/<stream>`: one op per source pulls its streams into landing, master data first."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -38,6 +36,8 @@ def _pull_asset(source: str, streams: list[str]) -> dg.AssetsDefinition:
         retry_policy=dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL),
     )
     def pull(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> Iterator[dg.MaterializeResult]:
+        from operations import identity
+
         app = stockflow.app
         connector = next((s for s in app.sources() if s.name == source), None)
         if connector is None:
@@ -72,6 +72,11 @@ def _pull_asset(source: str, streams: list[str]) -> dg.AssetsDefinition:
                     "quarantined by reason": dg.MetadataValue.md(_reason_table(reasons)),
                 },
             )
+        try:
+            declared = list(connector.declared_pairs()) if connector.declared_pairs else []
+            identity.declare(app.engine, "item", declared, actor=f"system:{source}")
+        except StockflowError as error:
+            failed.append(error)
         if failed:
             worst = next((e for e in failed if isinstance(e, PermanentError)), failed[0])
             raise dg.Failure(str(worst), allow_retries=all(isinstance(e, TransientError) for e in failed))

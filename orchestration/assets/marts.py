@@ -1,7 +1,5 @@
 """From landing to published marts: load, dbt, publish. One writer at a time, each step repeatable."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +9,6 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from connectors.records import ENTITIES
-from connectors.source import Source
 from orchestration.resources import StockflowResource
 from orchestration.settings import DBT_PROJECT
 
@@ -38,7 +35,7 @@ class Translator(DagsterDbtTranslator):
         return dbt_resource_props["fqn"][1] if len(dbt_resource_props["fqn"]) > 2 else None
 
 
-def load_asset(raw_keys: Sequence[dg.AssetKey], assigns: Mapping[str, bool]) -> dg.AssetsDefinition:
+def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     specs = [
         dg.AssetSpec(["landing", entity], deps=raw_keys, group_name="landing", kinds={"duckdb"})
         for entity in [*ENTITIES, "touched_code"]
@@ -59,13 +56,13 @@ def load_asset(raw_keys: Sequence[dg.AssetKey], assigns: Mapping[str, bool]) -> 
         with app.warehouse.connect() as db:
             prepare(db)
             loaded = load(db, app.landing, app.manifest.files())
-            identified = identify(db, app.engine, assigns)
+            identified = identify(db, app.engine, app.sources())
             xref = xref_table(app.engine)
             replace_operations(
                 db,
                 {
                     "xref": xref,
-                    "source": source_table(list(assigns)),
+                    "source": source_table(app.sources()),
                     "holiday": holiday_table(db, app.settings.business.holiday_countries),
                 },
             )
@@ -114,7 +111,7 @@ def mart_assets(timezone: str, reporting_currency: str) -> dg.AssetsDefinition:
 
 
 def run_dbt(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, app: Application, arguments: list[str]
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, app: "Application", arguments: list[str]
 ) -> Iterator[Any]:
     """dbt in one process of its own, under the writer's lock; what it says of each model and test becomes events."""
     from orchestration.warehouse.build import dbt_environment
@@ -143,7 +140,7 @@ def publish_asset(deps: Sequence[dg.AssetKey], timezone: str) -> dg.AssetsDefini
     return published_marts
 
 
-def publish_now(app: Application, cycle: dt.date) -> tuple[list[Published], str]:
+def publish_now(app: "Application", cycle: dt.date) -> "tuple[list[Published], str]":
     """Publishes to every target under one new snapshot id; returns what each wrote, and the id."""
     from connectors.extract import utc_now
     from operations import publication
@@ -171,8 +168,3 @@ def cycle_date(context: dg.AssetExecutionContext, timezone: str) -> dt.date:
     if context.has_partition_key:
         return dt.date.fromisoformat(context.partition_key)
     return dt.datetime.now(ZoneInfo(timezone)).date()
-
-
-def assigns_by_source(sources: Sequence[Source]) -> dict[str, bool]:
-    """Source -> whether its products become items of ours; the ones that do are believed first."""
-    return {s.name: s.assigns_items for s in sorted(sources, key=lambda s: not s.assigns_items)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -10,12 +10,15 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from connectors.records import ENTITIES
+from connectors.source import Source
 from operations import identity
 
 MASTER = {"item": "product", "location": "location", "party": "supplier"}
 """Where each kind of thing is described; codes that only facts use are things too, known by their code alone."""
 
 CODE = {"item": "item_code", "location": "location_code", "party": "supplier_code"}
+
+ACTOR = "system:identity"
 
 XREF = pa.schema(
     [
@@ -38,23 +41,33 @@ class Identified:
     gtin_conflicts: int
 
 
-def identify(db: duckdb.DuckDBPyConnection, engine: Engine, assigns: Mapping[str, bool]) -> Identified:
-    """Resolves the codes of every source in the warehouse. `assigns` says which sources' codes become keys of ours when
-    nothing matches; a source it does not name (an imported file) does. Sources that assign go first, so that the others
-    find what to match."""
+def identify(db: duckdb.DuckDBPyConnection, engine: Engine, sources: Sequence[Source]) -> Identified:
+    """Resolves every code in the warehouse. A source that is not among `sources` is an imported file's and assigns.
+
+    Sources that assign go first, so that the others find what to match. Every location and supplier of a source is real;
+    only products may be somebody else's under another code.
+    """
+    known = {source.name: source for source in believed_first(sources)}
+    rank = {name: position for position, name in enumerate(known)}
     keys = unmatched = conflicts = 0
-    rank = {source: position for position, source in enumerate(assigns)}
     for kind in MASTER:
-        for source in sorted(_sources(db, kind), key=lambda s: (not assigns.get(s, True), rank.get(s, len(rank)), s)):
-            records = _codes(db, kind, source)
-            # Every location and supplier of a source is real; only products may be somebody else's under another code.
-            found = identity.resolve(
-                engine, kind, source, records, assigns=assigns.get(source, True) if kind == "item" else True
-            )
+        for name in sorted(_sources(db, kind), key=lambda n: (rank.get(n, len(rank)), n)):
+            source = known.get(name)
+            records = _codes(db, kind, name)
+            if kind == "location" and source is not None and source.locations_of:
+                pairs = [(name, r["location_code"], source.locations_of, r["location_code"]) for r in records]
+                identity.declare(engine, "location", pairs, actor=ACTOR)
+            assigns = kind != "item" or source is None or source.assigns_items
+            found = identity.resolve(engine, kind, name, records, assigns=assigns, actor=ACTOR)
             keys += len(found.keys)
             unmatched += len(found.unmatched)
             conflicts += len(found.gtin_conflicts)
     return Identified(keys, unmatched, conflicts)
+
+
+def believed_first(sources: Sequence[Source]) -> list[Source]:
+    """In the order in which their master data is believed: those that assign items, then the others."""
+    return sorted(sources, key=lambda source: not source.assigns_items)
 
 
 def xref_table(engine: Engine) -> pa.Table:
@@ -66,9 +79,10 @@ def xref_table(engine: Engine) -> pa.Table:
     return pa.Table.from_pylist([{name: row[name] for name in XREF.names} for row in rows], schema=XREF)
 
 
-def source_table(sources: Sequence[str]) -> pa.Table:
-    """The order in which sources' master data is believed."""
-    return pa.table({"source": pa.array(sources, pa.string()), "priority": pa.array(range(len(sources)), pa.int64())})
+def source_table(sources: Sequence[Source]) -> pa.Table:
+    """(source, priority): the order in which sources' master data is believed; files come after them."""
+    names = [source.name for source in believed_first(sources)]
+    return pa.table({"source": pa.array(names, pa.string()), "priority": pa.array(range(len(names)), pa.int64())})
 
 
 def _using(kind: str) -> list[str]:

@@ -87,7 +87,9 @@ def test_the_ledger_chains_and_a_count_becomes_an_adjustment(built):
     assert days(built, "fct_inventory_daily", "A", "closing") == {1: 19, 2: 14, 3: 11, 4: 11, 5: 9, 6: 6, 7: 6}
     assert days(built, "fct_inventory_daily", "A", "adjustments")[6] == -3
     for row in built.table("fct_inventory_daily"):
-        moved = sum(row[c] for c in ("sales", "returns", "receipts", "transfers", "adjustments", "write_offs", "production"))
+        moved = sum(
+            row[c] for c in ("sales", "returns", "receipts", "transfers", "adjustments", "write_offs", "production")
+        )
         assert row["opening"] + moved == row["closing"]
 
 

@@ -1,6 +1,6 @@
 -- The (item, stock location) series whose ledger changed, and from which day on it must be restated.
 with changed as (
-    select item_key, stock_location_key, business_date from {{ ref('int_demand_lines') }} as l where {{ changed('l') }}
+    select item_key, stock_location_key, business_date from {{ ref('int_stock_sales') }} as l where {{ changed('l') }}
     union all
     select item_key, stock_location_key, business_date from {{ ref('int_return_lines__resolved') }} as l where {{ changed('l') }}
     union all

@@ -6,7 +6,7 @@
 -- Signed quantities by kind of movement, for each item, stock location and business day on which something moved.
 with movements as (
     select item_key, stock_location_key as location_key, business_date, 'sales' as kind, -quantity_base as quantity
-    from {{ ref('int_demand_lines') }} where superseded_load is null and status in ('paid', 'fulfilled')
+    from {{ ref('int_stock_sales') }} where superseded_load is null
     union all
     select item_key, stock_location_key, business_date, 'returns', quantity_base
     from {{ ref('int_return_lines__resolved') }} where superseded_load is null and is_restocked
