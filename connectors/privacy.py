@@ -20,7 +20,9 @@ def hash_customer(customer_id: object, key: bytes) -> str | None:
 
 def redact(payload: Any, personal: Set[str]) -> Any:
     """A copy of a JSON-like payload without the fields named in `personal`, at any depth."""
-    if isinstance(payload, Mapping):
+    if payload is None or isinstance(payload, str | int | float):
+        return payload
+    if isinstance(payload, dict | Mapping):
         return {k: redact(v, personal) for k, v in payload.items() if k not in personal}
     if isinstance(payload, list | tuple):
         return [redact(v, personal) for v in payload]
