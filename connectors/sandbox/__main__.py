@@ -31,9 +31,7 @@ def main() -> int:
         "--own-buying-until", type=dt.date.fromisoformat, help="from then on only written orders are delivered"
     )
     given = parser.parse_args()
-    config = ShopConfig(
-        seed=given.seed, items=given.items, start=given.start, own_buying_until=given.own_buying_until
-    )
+    config = ShopConfig(seed=given.seed, items=given.items, start=given.start, own_buying_until=given.own_buying_until)
     erp = Erp(given.home, config, given.as_of)
     server = make_server(Platform(erp, given.token), given.port)
 

@@ -54,9 +54,9 @@ def web_product(p: Payload) -> Iterator[Mapped]:
             "name": p["title"],
             "gtin": p["gtin"],
             "category": p["category"],
-            "brand": p["brand"] if "brand" in p else None,
+            "brand": p["brand"],
             "is_active": p["active"],
-            "launched_on": p["launched_on"] if "launched_on" in p else None,
+            "launched_on": p["launched_on"],
             "list_price": p["price"],
             "currency": p["currency"],
             "source_updated_at": p["updated_at"],
@@ -73,7 +73,9 @@ def web_order(hash_key: bytes) -> Convert:
             raise Rejected("ordered_after_update", "The order was created after it was last changed; correct its date.")
         for line in p["lines"]:
             if line["sku"] is None:
-                raise Rejected("product_deleted", f"Line {line['id']} is of a product that was deleted in the web shop.")
+                raise Rejected(
+                    "product_deleted", f"Line {line['id']} is of a product that was deleted in the web shop."
+                )
         head = {
             "order_code": p["id"],
             "location_code": "WEB",

@@ -32,7 +32,7 @@ from starlette.types import Receive, Scope, Send
 
 from connectors.sandbox import feeds
 from connectors.sandbox.catalogue import ShopConfig
-from connectors.sandbox.erp import PURCHASE_ORDER, TRANSFER, Erp, PurchaseOrder, Refused, Transfer, number_of
+from connectors.sandbox.erp import TRANSFER, Erp, PurchaseOrder, Refused, Transfer, number_of
 
 TOKEN = "sandbox-token"  # noqa: S105 - opens nothing but invented data on this machine
 LARGEST_PAGE = 50_000

@@ -1,8 +1,8 @@
 """Pulling the sandbox: which feed becomes which stream, where each begins, and how it goes on.
 
 Cursors by kind of paging (see `feeds`):
-    changes   `2026-10-31T09:00:00Z|<key>`, taken back by `OVERLAP`: what was written late is read again and, where it is
-              what was landed, counted as unchanged
+    changes   `2026-10-31T09:00:00Z|<key>`, taken back by `OVERLAP`: what was written late is read again, and what
+              is as it was landed counts as unchanged
     windows   `2026-10-31/S4`, taken back by `OVERLAP` in whole days
     facts     the change number, which leaves no gaps
     master    none: it comes whole each time
@@ -81,9 +81,7 @@ def declared_pairs(client: SandboxClient) -> list[tuple[str, str, str, str]]:
 # -- Kinds of paging ---------------------------------------------------------------------------------------------------
 
 
-def changes(
-    client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()
-) -> Pull:
+def changes(client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()) -> Pull:
     def pull(cursor: str | None) -> Iterator[Extract]:
         start = None
         if cursor:
@@ -94,9 +92,7 @@ def changes(
     return pull
 
 
-def windows(
-    client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()
-) -> Pull:
+def windows(client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()) -> Pull:
     def pull(cursor: str | None) -> Iterator[Extract]:
         first = dt.date.fromisoformat(cursor.partition("/")[0]) - OVERLAP if cursor else None
         return _extracts(client, feed, entity, convert, personal, None, DOCUMENTS, from_day=first)

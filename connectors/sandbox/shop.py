@@ -80,9 +80,7 @@ def declared_pairs(catalogue: Catalogue) -> list[tuple[str, str, str, str]]:
         ("tills", catalogue.gtin_in_tills, catalogue.plu),
         ("webshop", catalogue.gtin_in_webshop, catalogue.sku),
     ):
-        pairs += [
-            (SOURCES[system], codes[i], SOURCES["erp"], catalogue.erp_code[i]) for i in np.flatnonzero(~has_gtin)
-        ]
+        pairs += [(SOURCES[system], codes[i], SOURCES["erp"], catalogue.erp_code[i]) for i in np.flatnonzero(~has_gtin)]
     return pairs
 
 

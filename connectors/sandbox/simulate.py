@@ -84,7 +84,18 @@ class Simulation:
         self.transfers = Queue(("day", "location", "item", "quantity", "expires", "document"))
         self.packing = Queue(("day", "source", "location", "item", "quantity", "document"))
         self.returns = Queue(
-            ("day", "location", "order_key", "line", "item", "quantity", "refund_cents", "part", "restocked", "customer")
+            (
+                "day",
+                "location",
+                "order_key",
+                "line",
+                "item",
+                "quantity",
+                "refund_cents",
+                "part",
+                "restocked",
+                "customer",
+            )
         )
         self.day = day_number(catalogue.config.start)
         self.on_hand = np.zeros(self.shape, np.int64)
@@ -365,7 +376,9 @@ def serve(wanted: Wanted, available: np.ndarray, hours: np.ndarray) -> tuple[np.
     emptied, at = np.unique(cell[so_far >= stock], return_index=True)
     moment = wanted.moment[so_far >= stock][at]
     opens, closes = hours[emptied // items].T
-    share.ravel()[emptied] = np.where(available.ravel()[emptied] > 0, (moment - opens) / np.maximum(closes - opens, 1), 0)
+    share.ravel()[emptied] = np.where(
+        available.ravel()[emptied] > 0, (moment - opens) / np.maximum(closes - opens, 1), 0
+    )
     return filled, share
 
 

@@ -192,7 +192,9 @@ class Systems:
         self._create("customer", pa.table({"customer": np.arange(len(people)), **columns}))
         pairs = list(zip(*declared_pairs(c), strict=True)) or [[], [], [], []]
         names = ("source", "code", "other_source", "other_code")
-        self._create("declared_pair", pa.table({k: pa.array(v, pa.string()) for k, v in zip(names, pairs, strict=True)}))
+        self._create(
+            "declared_pair", pa.table({k: pa.array(v, pa.string()) for k, v in zip(names, pairs, strict=True)})
+        )
         self._db.execute(
             "CREATE TABLE promotion (code VARCHAR, item INT, location INT, starts DATE, ends DATE, announced DATE,"
             " discount DOUBLE); CREATE TABLE closed_day (location INT, date_on DATE)"
@@ -219,7 +221,9 @@ class Systems:
 
     def _promote(self, as_of: dt.date) -> None:
         """Promotions of the months since the last time, until the planning horizon."""
-        first = day_number(self.as_of) - 31 if self._db.execute("SELECT count(*) FROM promotion").fetchone()[0] else None
+        first = (
+            day_number(self.as_of) - 31 if self._db.execute("SELECT count(*) FROM promotion").fetchone()[0] else None
+        )
         found = self._promotions.between(
             day_number(self.catalogue.config.start) if first is None else first,
             day_number(as_of) + DAYS_PLANNED_AHEAD,
