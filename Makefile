@@ -1,0 +1,48 @@
+# Every target sets up what it needs. All state lives under STOCKFLOW_HOME (default .stockflow).
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test test-long lint format bench ui clean help
+
+help:
+	@echo "make setup      virtual environment with bin/stockflow"
+	@echo "make demo       a generated shop, one whole daily cycle, and where to look next"
+	@echo "make ui         Dagster web UI on http://127.0.0.1:3000, schedules and sensors on"
+	@echo "make test       the test suite;  make test-long  the long one"
+	@echo "make lint       style and import contracts;  make bench  the benchmark tables"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "Stockflow needs Python 3.11 or newer; install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (a few minutes the first time)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/stockflow setup --project-only
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/stockflow demo
+
+ui: $(READY)
+	@$(BIN)/stockflow ui
+
+test: $(READY)
+	@$(BIN)/python -m pytest -m "not long"
+
+test-long: $(READY)
+	@$(BIN)/python -m pytest -m long -s
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv dbt_project/target .pytest_cache .ruff_cache

@@ -1,0 +1,26 @@
+{# Joins that turn a source's codes into our keys. `at` is the date at which the code is to be understood. #}
+
+{% macro resolve(kind, alias, code, at, name) -%}
+    left join {{ source('operations', 'xref') }} as {{ name }}
+        on {{ name }}.kind = '{{ kind }}'
+        and {{ name }}.source = {{ alias }}.source
+        and {{ name }}.source_id = {{ alias }}.{{ code }}
+        and {{ at }} >= coalesce({{ name }}.valid_from, date '0001-01-01')
+        and {{ at }} < coalesce({{ name }}.valid_to, date '9999-12-31')
+{%- endmacro %}
+
+{# The business date of an instant: local time, less the hour at which the location's business day starts. #}
+{% macro business_date(instant, location) -%}
+    cast(timezone({{ location }}.timezone, {{ instant }}) - to_minutes({{ location }}.business_day_start) as date)
+{%- endmacro %}
+
+{# What a load changed: versions that came or were replaced since the previous build. #}
+{% macro changed(alias) -%}
+    ({{ alias }}.valid_load > {{ requested('since_load') }} or {{ alias }}.superseded_load > {{ requested('since_load') }})
+{%- endmacro %}
+
+{# Amounts in the reporting currency, at the newest rate on or before the day; NULL where no rate is known. #}
+{% macro to_reporting(amount, currency, rate) -%}
+    cast(round({{ amount }} * (case when {{ currency }} = '{{ requested("reporting_currency") }}' then 1 else {{ rate }} end), 4)
+        as decimal(18, 4))
+{%- endmacro %}

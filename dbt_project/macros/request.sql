@@ -1,0 +1,16 @@
+{# What this build was asked for, from the one row of landing.build_request. Read when a model runs rather than passed as
+   variables, for a changed variable makes dbt parse the whole project again. #}
+
+{% macro requested(column) -%}
+    {%- if execute -%}
+        {{ run_query('select ' ~ column ~ ' from landing.build_request').columns[0].values()[0] }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro cycle_date() -%} date '{{ requested("cycle_date") }}' {%- endmacro %}
+
+{# The morning up to which the marts were built before; none on a first build. #}
+{% macro built_to() -%}
+    {%- set day = requested("built_to") -%}
+    {%- if day and day != 'None' -%} {{ day }} {%- endif -%}
+{%- endmacro %}

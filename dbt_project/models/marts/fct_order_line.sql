@@ -1,0 +1,35 @@
+{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='order_line_key') }}
+select
+    order_line_key,
+    source,
+    order_code,
+    line_code,
+    item_key,
+    location_key,
+    channel,
+    status,
+    ordered_at,
+    business_date,
+    quantity,
+    unit,
+    quantity_base,
+    unit_price,
+    discount_amount,
+    tax_amount,
+    line_amount,
+    gross_amount,
+    currency,
+    net_reporting_amount,
+    customer_hash
+from {{ ref('int_order_lines__resolved') }} as l
+where superseded_load is null
+{% if is_incremental() %}
+    and (
+        valid_load > {{ requested('since_load') }}
+        or exists (
+            select 1 from {{ source('landing', 'touched_code') }} as t
+            where t.source = l.source
+                and ((t.kind = 'item' and t.code = l.item_code) or (t.kind = 'location' and t.code = l.location_code))
+        )
+    )
+{% endif %}

@@ -1,0 +1,20 @@
+-- Stock that cannot be or does not agree with what a system states, with the likeliest reason; nothing is hidden.
+with latest as (
+    select * from {{ ref('fct_inventory_daily') }}
+    qualify row_number() over (partition by item_key, location_key order by business_date desc) = 1
+)
+
+select
+    item_key,
+    location_key,
+    business_date,
+    closing,
+    stated_on_hand,
+    difference,
+    case
+        when not is_known then 'no opening balance or stock level was ever given'
+        when closing < 0 then 'more left than ever came in: a receipt, transfer or opening balance is missing'
+        else 'the stated balance differs from the movements: count the stock'
+    end as reason
+from latest
+where closing < 0 or not is_known or coalesce(difference, 0) <> 0

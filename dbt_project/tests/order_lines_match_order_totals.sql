@@ -1,0 +1,19 @@
+-- Where a source states the order's total, its lines add up to it, to the cent.
+{{ config(severity='warn') }}
+with totals as (
+    select source, order_code, total_amount
+    from {{ ref('stg_landing__orders') }}
+    where superseded_load is null and status <> 'cancelled'
+),
+
+lines as (
+    select source, order_code, sum(gross_amount) as amount
+    from {{ ref('int_order_lines__resolved') }}
+    where superseded_load is null and status <> 'cancelled'
+    group by all
+)
+
+select source, order_code, t.total_amount, l.amount
+from totals as t
+left join lines as l using (source, order_code)
+where abs(t.total_amount - coalesce(l.amount, 0)) >= 0.01

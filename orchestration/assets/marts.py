@@ -1,0 +1,178 @@
+"""From landing to published marts: load, dbt, publish. One writer at a time, each step repeatable."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+
+from connectors.records import ENTITIES
+from connectors.source import Source
+from orchestration.resources import StockflowResource
+from orchestration.settings import DBT_PROJECT
+
+if TYPE_CHECKING:
+    from orchestration.application import Application
+    from orchestration.publish.run import Published
+
+POOL = "warehouse"
+MANIFEST = DBT_PROJECT / "target" / "manifest.json"
+OPERATIONS_TABLES = ("xref", "source", "holiday")
+
+PLANNING_TAG = "tag:planning"
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups by layer; dbt sources are the assets that `load_warehouse` makes."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        if dbt_resource_props["resource_type"] == "source":
+            return dg.AssetKey([dbt_resource_props["source_name"], dbt_resource_props["name"]])
+        return dg.AssetKey([dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        return dbt_resource_props["fqn"][1] if len(dbt_resource_props["fqn"]) > 2 else None
+
+
+def load_asset(raw_keys: Sequence[dg.AssetKey], assigns: Mapping[str, bool]) -> dg.AssetsDefinition:
+    specs = [
+        dg.AssetSpec(["landing", entity], deps=raw_keys, group_name="landing", kinds={"duckdb"})
+        for entity in [*ENTITIES, "touched_code"]
+    ] + [
+        dg.AssetSpec(["operations", table], deps=raw_keys, group_name="landing", kinds={"postgres"})
+        for table in OPERATIONS_TABLES
+    ]
+
+    @dg.multi_asset(name="load_warehouse", specs=specs, pool=POOL)
+    def load_warehouse(
+        context: dg.AssetExecutionContext, stockflow: StockflowResource
+    ) -> Iterator[dg.MaterializeResult]:
+        from orchestration.warehouse.holidays import holiday_table
+        from orchestration.warehouse.identify import identify, source_table, xref_table
+        from orchestration.warehouse.load import load, prepare, replace_operations
+
+        app = stockflow.app
+        with app.warehouse.connect() as db:
+            prepare(db)
+            loaded = load(db, app.landing, app.manifest.files())
+            identified = identify(db, app.engine, assigns)
+            xref = xref_table(app.engine)
+            replace_operations(
+                db,
+                {
+                    "xref": xref,
+                    "source": source_table(list(assigns)),
+                    "holiday": holiday_table(db, app.settings.business.holiday_countries),
+                },
+            )
+        context.log.info(
+            f"Load {loaded.load_id}: {sum(loaded.rows.values())} new versions from {loaded.files} files; "
+            f"{identified.keys} codes known, {identified.unmatched} unmatched"
+        )
+        for entity in [*ENTITIES, "touched_code"]:
+            yield dg.MaterializeResult(
+                ["landing", entity], metadata={"rows": loaded.rows.get(entity, 0), "load": loaded.load_id}
+            )
+        yield dg.MaterializeResult(
+            ["operations", "xref"],
+            metadata={
+                "codes": xref.num_rows,
+                "unmatched": identified.unmatched,
+                "gtin conflicts": identified.gtin_conflicts,
+            },
+        )
+        for table in OPERATIONS_TABLES[1:]:
+            yield dg.MaterializeResult(["operations", table])
+
+    return load_warehouse
+
+
+def mart_assets(timezone: str, reporting_currency: str) -> dg.AssetsDefinition:
+    @dbt_assets(
+        manifest=MANIFEST, exclude=PLANNING_TAG, dagster_dbt_translator=Translator(), pool=POOL, name="build_marts"
+    )
+    def build_marts(
+        context: dg.AssetExecutionContext, dbt: DbtCliResource, stockflow: StockflowResource
+    ) -> Iterator[Any]:
+        from orchestration.warehouse.build import plan_build
+        from orchestration.warehouse.load import record_build
+
+        app = stockflow.app
+        with app.warehouse.connect() as db:
+            build = plan_build(
+                db, cycle_date(context, timezone), timezone=timezone, reporting_currency=reporting_currency
+            )
+        yield from run_dbt(context, dbt, app, build.arguments)
+        with app.warehouse.connect() as db:
+            record_build(db, build.after)
+
+    return build_marts
+
+
+def run_dbt(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, app: Application, arguments: list[str]
+) -> Iterator[Any]:
+    """dbt in one process of its own, under the writer's lock; what it says of each model and test becomes events."""
+    from orchestration.warehouse.build import dbt_environment
+
+    os.environ.update(dbt_environment(app.settings.warehouse))
+    with app.warehouse.writing():
+        target = app.settings.warehouse.parent / "dbt_target"
+        yield from dbt.cli(arguments, context=context, target_path=target).stream()
+
+
+def publish_asset(deps: Sequence[dg.AssetKey], timezone: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["published", "marts"],
+        deps=deps,
+        group_name="published",
+        kinds={"postgres", "duckdb", "parquet"},
+        pool=POOL,
+        description="The marts as everybody else reads them: PostgreSQL schema marts, a DuckDB copy, Parquet files.",
+    )
+    def published_marts(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+        done, snapshot_id = publish_now(stockflow.app, cycle_date(context, timezone))
+        return dg.MaterializeResult(
+            metadata={"snapshot": snapshot_id, **{f"{p.target} rows written": p.rows for p in done}}
+        )
+
+    return published_marts
+
+
+def publish_now(app: Application, cycle: dt.date) -> tuple[list[Published], str]:
+    """Publishes to every target under one new snapshot id; returns what each wrote, and the id."""
+    from connectors.extract import utc_now
+    from operations import publication
+    from orchestration.publish.parts import Snapshot
+    from orchestration.publish.run import publish
+
+    snapshot = Snapshot(publication.next_sequence(app.engine), cycle, utc_now())
+    with app.warehouse.connect() as db:
+        done = publish(db, app.publish_targets(), snapshot)
+    for target in done:
+        publication.record(
+            app.engine,
+            target=target.target,
+            snapshot_id=snapshot.snapshot_id,
+            cycle_date=cycle,
+            tables={"rows_written": target.rows, "seconds": round(target.seconds, 2)},
+        )
+    return done, snapshot.snapshot_id
+
+
+def cycle_date(context: dg.AssetExecutionContext, timezone: str) -> dt.date:
+    """The run's partition, or the morning that has come in the business time zone."""
+    from zoneinfo import ZoneInfo
+
+    if context.has_partition_key:
+        return dt.date.fromisoformat(context.partition_key)
+    return dt.datetime.now(ZoneInfo(timezone)).date()
+
+
+def assigns_by_source(sources: Sequence[Source]) -> dict[str, bool]:
+    """Source -> whether its products become items of ours; the ones that do are believed first."""
+    return {s.name: s.assigns_items for s in sorted(sources, key=lambda s: not s.assigns_items)}

@@ -1,0 +1,61 @@
+"""Dagster's own home: its configuration below STOCKFLOW_HOME, its storage in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from orchestration.application import Application
+
+STORAGE_VARIABLE = "STOCKFLOW_DAGSTER_URL"
+
+
+def prepare(app: Application) -> Path:
+    """Writes dagster.yaml and sets the variables that this process and those it starts need; returns DAGSTER_HOME.
+
+    The storage URL holds a password, so it travels in the environment and not in the file.
+    """
+    home = app.settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(_configuration(home), sort_keys=False)
+    path = home / "dagster.yaml"
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ[STORAGE_VARIABLE] = app.dagster_url()
+    os.environ["STOCKFLOW_HOME"] = str(app.settings.home)
+    return home
+
+
+def _configuration(home: Path) -> dict[str, object]:
+    return {
+        "storage": {"postgres": {"postgres_url": {"env": STORAGE_VARIABLE}}},
+        "local_artifact_storage": {
+            "module": "dagster.core.storage.root",
+            "class": "LocalArtifactStorage",
+            "config": {"base_dir": str(home)},
+        },
+        "compute_logs": {
+            "module": "dagster.core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": {"base_dir": str(home / "logs")},
+        },
+        # One run at a time writes the warehouse; the pools say so, the file lock makes sure.
+        "concurrency": {"pools": {"default_limit": 1, "granularity": "op"}, "runs": {"max_concurrent_runs": 4}},
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": 300,
+            "max_runtime_seconds": 6 * 3600,
+            # A cancelled run would otherwise hold its slots for ever.
+            "free_slots_after_run_end_seconds": 60,
+        },
+        "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
+        "retention": {
+            "schedule": {"purge_after_days": 90},
+            "sensor": {"purge_after_days": {"skipped": 3, "success": 30, "failure": 90, "started": -1}},
+        },
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+    }

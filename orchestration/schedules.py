@@ -1,0 +1,54 @@
+"""Jobs and when they run, in the business time zone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from orchestration.settings import Business
+
+FIRST_CYCLE = "2015-01-01"
+
+
+def cycle_partitions(timezone: str) -> dg.DailyPartitionsDefinition:
+    """One partition a morning: `cycle_date` plans from the days before it, so today's exists from midnight on."""
+    return dg.DailyPartitionsDefinition(start_date=FIRST_CYCLE, timezone=timezone, end_offset=1)
+
+
+def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefinition]]:
+    partitions = cycle_partitions(business.timezone)
+    everything = dg.AssetSelection.all()
+    raw = dg.AssetSelection.groups("raw")
+    ingest_job = dg.define_asset_job(
+        "ingest_job", raw, description="Pulls every source into landing; safe at any time."
+    )
+    daily_planning_job = dg.define_asset_job(
+        "daily_planning_job",
+        everything,
+        partitions_def=partitions,
+        description="One whole cycle: pull, marts, forecasts, proposals.",
+    )
+    hour, minute = (int(part) for part in business.plan_at.split(":"))
+
+    @dg.schedule(
+        name="daily_planning_schedule",
+        job=daily_planning_job,
+        cron_schedule=f"{minute} {hour} * * *",
+        execution_timezone=business.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def daily_planning_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        morning: dt.datetime = context.scheduled_execution_time.astimezone(ZoneInfo(business.timezone))
+        day = morning.date().isoformat()
+        return dg.RunRequest(run_key=day, partition_key=day)
+
+    ingest_schedule = dg.ScheduleDefinition(
+        name="ingest_schedule",
+        job=ingest_job,
+        cron_schedule="15 * * * *",
+        execution_timezone=business.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    return [ingest_job, daily_planning_job], [daily_planning_schedule, ingest_schedule]

@@ -1,0 +1,147 @@
+"""What a deployment can set: environment variables for where things are, `config.yaml` for what the business is.
+
+Environment (each read once, here)
+    STOCKFLOW_HOME           all state; default .stockflow in the checkout
+    STOCKFLOW_DATABASE_URL   an external PostgreSQL instead of the embedded one
+    STOCKFLOW_LANDING        where landed batches go; default <home>/landing, or any fsspec URL (s3://bucket/landing)
+`<home>/config.yaml` is validated by `Business`; values of the form ${NAME} come from the environment, so that secrets
+need not stand in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from connectors.errors import PermanentError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DBT_PROJECT = CHECKOUT / "dbt_project"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SandboxSource(_Strict):
+    """The generated shop, served on this machine."""
+
+    connector: Literal["sandbox"]
+    url: str
+    token: str
+
+
+class SlackSettings(_Strict):
+    """`api_url` replaces Slack's own for tests and proxies."""
+
+    token: str
+    signing_secret: str
+    channel: str
+    api_url: str = "https://slack.com/api/"
+
+
+class Business(_Strict):
+    """`config.yaml`."""
+
+    timezone: str = "UTC"
+    reporting_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    plan_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "05:30"
+    holiday_countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
+    sources: tuple[SandboxSource, ...] = ()
+    slack: SlackSettings | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is no time zone; write one such as Europe/Berlin or Asia/Shanghai") from None
+        return value
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`database_url` None means the embedded PostgreSQL."""
+
+    home: Path
+    landing: str
+    business: Business
+    database_url: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Raises PermanentError naming the variable or the line of config.yaml that is wrong."""
+        home = Path(environment.get("STOCKFLOW_HOME") or CHECKOUT / ".stockflow").expanduser().resolve()
+        return cls(
+            home=home,
+            landing=environment.get("STOCKFLOW_LANDING") or str(home / "landing"),
+            business=read_business(home / "config.yaml", environment),
+            database_url=environment.get("STOCKFLOW_DATABASE_URL") or None,
+        )
+
+    @property
+    def warehouse(self) -> Path:
+        return self.home / "warehouse" / "stockflow.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """Folder with `marts.duckdb` and the Parquet snapshot."""
+        return self.home / "published"
+
+    @property
+    def frozen(self) -> Path:
+        return self.home / "frozen"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def drop(self) -> Path:
+        """Folder watched for files: <drop>/<kind>/<mapping>/<file>."""
+        return self.home / "drop"
+
+
+def read_business(path: Path, environment: Mapping[str, str]) -> Business:
+    if not path.exists():
+        return Business()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PermanentError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]}): correct it.") from None
+    try:
+        return Business.model_validate(_filled(content, environment))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PermanentError(f"{path}: {where}: {first['msg']}. Correct it and try again.") from None
+
+
+def _filled(value: object, environment: Mapping[str, str]) -> object:
+    """Replaces ${NAME} by the variable's value, at any depth."""
+    if isinstance(value, dict):
+        return {key: _filled(inner, environment) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, environment) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match.group(1), environment), value)
+    return value
+
+
+def _variable(name: str, environment: Mapping[str, str]) -> str:
+    if name not in environment:
+        raise PermanentError(f"config.yaml needs the environment variable {name}: set it and try again.")
+    return environment[name]

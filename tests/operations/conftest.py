@@ -1,0 +1,87 @@
+"""One PostgreSQL for the whole run, a fresh migrated database for each test that asks for one.
+
+The server is embedded, in a folder of its own; STOCKFLOW_TEST_DATABASE_URL (a role that may create roles and databases)
+runs the same tests on another one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from operations import database
+from operations.database import ExternalPostgres
+from operations.migrations import upgrade
+from operations.postgres import EmbeddedPostgres
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A provisioned server whose main database is migrated, and a template made from it for fresh ones."""
+    # Not below pytest's own temporary folder, whose mode pytest resets while our server needs to pass through it.
+    home = Path(tempfile.mkdtemp(prefix="stockflow-test-"))
+    external = os.environ.get("STOCKFLOW_TEST_DATABASE_URL")
+    if external:
+        url = sa.make_url(external).set(database=f"stockflow_test_{uuid.uuid4().hex[:8]}")
+        postgres = ExternalPostgres(url, home)
+        admin = url.set(drivername="postgresql+psycopg", database="postgres")
+    else:
+        postgres = EmbeddedPostgres(home, settings={"fsync": "off", "synchronous_commit": "off"})
+        admin = None
+    postgres.start()
+    owner = database.engine(postgres.url("owner"))
+    upgrade(owner, postgres.names.role("app"))
+    owner.dispose()
+    postgres.admin = admin or postgres.url("postgres", "postgres")
+    postgres.template = f"{postgres.names.prefix}_template"
+    with database.connect(postgres.admin, autocommit=True) as db:
+        db.execute(f'CREATE DATABASE "{postgres.template}" TEMPLATE "{postgres.names.prefix}" STRATEGY FILE_COPY')
+    yield postgres
+    if external:
+        with database.connect(postgres.admin, autocommit=True) as db:
+            db.execute(f'DROP DATABASE "{postgres.template}"')
+            for role in ("owner", "dagster"):
+                db.execute(f'DROP DATABASE "{postgres.names.database(role)}" WITH (FORCE)')
+            for role in database.ROLES:
+                db.execute(f'DROP ROLE "{postgres.names.role(role)}"')
+    postgres.stop()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def fresh_database(server):
+    """The name of a new database, as after `stockflow setup`."""
+    name = f"{server.names.prefix}_t{os.getpid()}_{next(_numbers)}"
+    with database.connect(server.admin, autocommit=True) as db:
+        db.execute(
+            f'CREATE DATABASE "{name}" OWNER "{server.names.role("owner")}" TEMPLATE "{server.template}" '
+            "STRATEGY FILE_COPY"
+        )
+    yield name
+    with database.connect(server.admin, autocommit=True) as db:
+        db.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def engine(server, fresh_database):
+    """An engine as the application's role."""
+    made = database.engine(server.url("app", fresh_database))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def owner(server, fresh_database):
+    """An engine as the owner's role."""
+    made = database.engine(server.url("owner", fresh_database))
+    yield made
+    made.dispose()

@@ -1,0 +1,106 @@
+"""A warehouse without the operational store: records in, marts out, for tests of SQL alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+from dbt.cli.main import dbtRunner
+
+from connectors.extract import Collector
+from connectors.landing import Landing
+from connectors.records import Record
+from orchestration.settings import DBT_PROJECT
+from orchestration.warehouse.build import dbt_environment, plan_build
+from orchestration.warehouse.identify import XREF
+from orchestration.warehouse.load import load, record_build, replace_operations
+from orchestration.warehouse.store import Warehouse
+from tests.connectors.manifest import MemoryManifest
+
+
+def at(day: int, hour: int = 12, month: int = 1) -> dt.datetime:
+    return dt.datetime(2026, month, day, hour, tzinfo=dt.UTC)
+
+
+def on(day: int, month: int = 1) -> dt.date:
+    return dt.date(2026, month, day)
+
+
+class SmallShop:
+    """`add` records, `build` up to a morning, read `table`s. Codes become keys by upper-casing, so that two codes can be
+    made to mean one item."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest = MemoryManifest()
+        self.landing = Landing(str(folder / "landing"), self.manifest)
+        self.warehouse = Warehouse(folder / "warehouse" / "w.duckdb")
+        self.keys: dict[tuple[str, str], str] = {}
+        self._pending = Collector()
+
+    def add(self, model: type[Record], **values: object) -> None:
+        numbers = {k: Decimal(str(v)) if isinstance(v, int | float) and not isinstance(v, bool) else v
+                   for k, v in values.items()}  # fmt: skip
+        self._pending.add(model, numbers, payload={}, position="test")
+
+    def land(self) -> None:
+        extract, self._pending = self._pending.extract("all"), Collector()
+        assert extract.rejected.num_rows == 0, extract.rejected.to_pylist()
+        self.landing.land("shop", extract, cursor_before=None)
+
+    def build(self, morning: dt.date) -> None:
+        self.land()
+        with self.warehouse.connect() as db:
+            load(db, self.landing, self.manifest.files())
+            replace_operations(
+                db,
+                {
+                    "xref": self._xref(db),
+                    "source": pa.table({"source": ["shop"], "priority": pa.array([0], pa.int64())}),
+                    "holiday": pa.table(
+                        {"country": ["DE"], "date_on": [on(1)], "name": ["New Year's Day"]},
+                    ),
+                },
+            )
+            build = plan_build(db, morning, timezone="UTC", reporting_currency="EUR")
+        os.environ.update(dbt_environment(self.warehouse.path))
+        with self.warehouse.writing():
+            done = dbtRunner().invoke(
+                [*build.arguments, "--quiet", "--exclude", "tag:planning", "--project-dir", str(DBT_PROJECT),
+                 "--profiles-dir", str(DBT_PROJECT), "--target-path", str(self.folder / "target")]
+            )  # fmt: skip
+        failures = [f"{r.node.name}: {r.message}" for r in done.result or [] if r.status in ("error", "fail", "warn")]
+        assert done.success, failures or done.exception
+        with self.warehouse.connect() as db:
+            record_build(db, build.after)
+
+    def table(self, name: str) -> list[dict[str, object]]:
+        with self.warehouse.connect() as db:
+            return db.execute(f'SELECT * FROM marts."{name}" ORDER BY ALL').to_arrow_table().to_pylist()
+
+    def marts(self) -> dict[str, list[dict[str, object]]]:
+        with self.warehouse.connect() as db:
+            names = db.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts'").fetchall()
+        return {name: self.table(name) for (name,) in names}
+
+    def rebuilt(self, folder: Path) -> SmallShop:
+        """The same records in a new warehouse, to compare what was restated with what is built at once."""
+        other = SmallShop(folder)
+        other.landing, other.manifest, other.keys = self.landing, self.manifest, self.keys
+        return other
+
+    def _xref(self, db) -> pa.Table:
+        rows = []
+        for kind, column, entities in (
+            ("item", "item_code", ("product", "order_line", "stock_level", "stock_movement", "receipt_line")),
+            ("location", "location_code", ("location", "order_line", "stock_level", "stock_movement")),
+            ("party", "supplier_code", ("supplier",)),
+        ):
+            union = " UNION ".join(f"SELECT {column} FROM landing.{entity}" for entity in entities)
+            for (code,) in sorted(db.execute(union).fetchall()):
+                key = self.keys.get((kind, code), f"{kind}:{code.upper()}")
+                rows.append({"kind": kind, "source": "shop", "source_id": code, "key": key})
+        return pa.Table.from_pylist(rows, schema=XREF)
