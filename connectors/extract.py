@@ -9,15 +9,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
 
+from connectors.columns import Failure, check
 from connectors.privacy import redact
-from connectors.records import Record, arrow_schema, record_id
+from connectors.records import Record
 
 REJECTED = pa.schema(
     [
@@ -78,7 +78,7 @@ class Rejected(ValueError):
 class Collector:
     """Gathers mapped payloads of one page into an `Extract`.
 
-    Records are validated together, a page at a time, because validating them one by one costs three times as much.
+    Records are checked together, when the page is complete (`columns`).
 
     >>> c = Collector()
     >>> c.add(Product, {"item_code": "A", "name": "Apple"}, payload={"id": "A"}, position="products[0]")
@@ -133,38 +133,27 @@ class Collector:
 
     def extract(self, stream: str, cursor: str | None = None) -> Extract:
         """What was gathered since the last call."""
-        broken: set[int] = set()
-        valid: dict[type[Record], list[tuple[_Added, Record]]] = {}
-        for model, added in self._added.items():
-            valid[model] = self._validate(model, added, broken)
+        checked = {model: check(model, [one.values for one in added]) for model, added in self._added.items()}
+        broken = {
+            self._added[model][row].document for model, found in checked.items() for row in found.failures
+        } - {0}  # fmt: skip
         records = {}
-        for model, passed in valid.items():
-            whole = [(one, record) for one, record in passed if not one.document or one.document not in broken]
-            for one, _ in passed:
-                if one.document in broken:
-                    detail = "Another part of the same document was rejected."
-                    self.reject(model.entity, one.position, "document_incomplete", detail, one.payload)
-            if whole:
-                records[model.entity] = _table(model, whole)
+        for model, added in self._added.items():
+            kept = []
+            for row, one in enumerate(added):
+                failure = checked[model].failures.get(row)
+                if failure is None and one.document in broken:
+                    failure = Failure("document_incomplete", "Another part of the same document was rejected.")
+                if failure is None:
+                    kept.append(row)
+                else:
+                    self.reject(model.entity, one.position, failure.reason, failure.detail, one.payload)
+            if kept:
+                table = checked[model].table(np.array(kept), [one.payload for one in added])
+                records[model.entity] = table
         rejected = pa.Table.from_pylist(self._rejected, schema=REJECTED)
         self._added, self._rejected, self._documents = {}, [], 0
         return Extract(stream, records, cursor, rejected)
-
-    def _validate(self, model: type[Record], added: list[_Added], broken: set[int]) -> list[tuple[_Added, Record]]:
-        """The records that pass; rejects the others and notes their documents in `broken`."""
-        adapter = _adapter(model)
-        try:
-            return list(zip(added, adapter.validate_python([one.values for one in added]), strict=True))
-        except ValidationError as error:
-            first: dict[int, Any] = {}
-            for found in error.errors(include_url=False, include_input=False, include_context=False):
-                first.setdefault(found["loc"][0], found)
-        for index, found in first.items():
-            one, where = added[index], ".".join(str(part) for part in found["loc"][1:]) or model.entity
-            self.reject(model.entity, one.position, f"{where}_{found['type']}", f"{where}: {found['msg']}", one.payload)
-            broken.update({one.document} - {0})
-        passing = [one for index, one in enumerate(added) if index not in first]
-        return list(zip(passing, adapter.validate_python([one.values for one in passing]), strict=True))
 
 
 class _Added(NamedTuple):
@@ -174,22 +163,8 @@ class _Added(NamedTuple):
     document: int
 
 
-@cache
-def _adapter(model: type[Record]) -> TypeAdapter[list[Record]]:
-    return TypeAdapter(list[model])
-
-
 def _json(payload: Any) -> str:
     return orjson.dumps(payload, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
-
-
-def _table(model: type[Record], passed: list[tuple[_Added, Record]]) -> pa.Table:
-    schema = arrow_schema(model.entity)
-    rows = [record.__dict__ for _, record in passed]
-    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in model.model_fields}
-    columns["record_id"] = [record_id(model, row) for row in rows]
-    columns["payload"] = [one.payload for one, _ in passed]
-    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def utc_now() -> dt.datetime:

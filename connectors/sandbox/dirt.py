@@ -56,8 +56,16 @@ def _return(number: int, moment: dt.datetime, sku: str) -> dict[str, Any]:
 
 
 def _product(number: int, moment: dt.datetime, sku: str) -> dict[str, Any]:
-    return {"sku": f"OLD-{number}", "title": "Discontinued", "gtin": None, "category": None, "price": "1.00",
-            "currency": "EUR", "active": False, "updated_at": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}  # fmt: skip
+    return {"sku": f"OLD-{number}", "title": "Discontinued", "gtin": None, "category": None, "brand": None,
+            "price": "1.00", "currency": "EUR", "active": False, "launched_on": None,
+            "updated_at": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}  # fmt: skip
+
+
+def _bury(order: dict[str, Any]) -> None:
+    """A tombstone: all that some systems leave of a deleted record."""
+    for name in set(order) - {"id", "updated_at"}:
+        del order[name]
+    order["deleted"] = True
 
 
 _DAMAGES = (
@@ -68,10 +76,7 @@ _DAMAGES = (
     ("orders", lambda o: o.update(created_at="2093-04-01T10:00:00Z")),
     ("orders", lambda o: o["lines"][1].update(quantity=0)),
     ("orders", lambda o: o.update(total="about twenty")),
-    (
-        "orders",
-        lambda o: [o.pop(name) for name in list(o) if name not in ("id", "updated_at")] and o.update(deleted=True),
-    ),
+    ("orders", _bury),
     ("returns", lambda r: r.update(quantity=-1)),
     ("returns", lambda r: r.update(refund=None)),
     ("products", lambda p: p.update(gtin="not a number")),

@@ -172,9 +172,8 @@ class Erp:
             raise Refused(f"Supplier {self.catalogue.suppliers.code[supplier]} does not offer {line.item_code}.")
         offer = current_offer(offers, day_number(self.as_of))
         if units < offer.moq or units % offer.pack:
-            raise Refused(
-                f"{line.item_code}: at least {offer.moq} and multiples of {offer.pack} pieces can be ordered, not {units}."
-            )
+            orderable = f"at least {offer.moq} and multiples of {offer.pack} pieces"
+            raise Refused(f"{line.item_code}: {orderable} can be ordered, not {units}.")
         return item, units, int((line.unit_price / size * 10_000).to_integral_value())
 
 

@@ -112,7 +112,8 @@ CHANGES = {
                   FROM (SELECT date_on, total_cents AS cents FROM orders WHERE location = {_WEB}
                         UNION ALL SELECT date_on, -refund_cents FROM returns WHERE location = {_WEB})
                   GROUP BY 1)
-            CROSS JOIN (VALUES (2, 'fee'), (3, 'payout')) parts(part, kind) WHERE paid_at < CAST($as_of AS TIMESTAMP)""",
+            CROSS JOIN (VALUES (2, 'fee'), (3, 'payout')) parts(part, kind)
+            WHERE paid_at < CAST($as_of AS TIMESTAMP)""",
         """SELECT page.updated_at, page.key, CAST(to_json({
                'id': printf('PAY-%d', key), 'kind': kind, 'document': document, 'amount': money(cents),
                'currency': 'EUR', 'provider': 'PayHub', 'paid_at': iso(updated_at)}) AS VARCHAR)
@@ -171,7 +172,7 @@ def changes(systems: Systems, feed: str, after: str | None, limit: int) -> Page:
     moment, _, key = (after or "").partition("|")
     try:
         position = {
-            "moment": dt.datetime.fromisoformat(moment).replace(tzinfo=None) if moment else dt.datetime.min,  # noqa: DTZ901 - compared with other naive UTC instants
+            "moment": dt.datetime.fromisoformat(moment or "1970-01-01").replace(tzinfo=None),
             "key": int(key) if key else -(2**62),
         }
     except ValueError:
@@ -276,8 +277,8 @@ WINDOW_FEEDS = {
     "tills/payments": (
         "orders",
         """, taken AS (
-            SELECT date_on, location, CASE WHEN order_key % 10 < 3 THEN 'CASH' ELSE 'CARD' END AS tender, 'receipt' AS kind,
-                   NULL AS document, max(ordered_at) AS paid_at, sum(total_cents)::BIGINT AS cents
+            SELECT date_on, location, CASE WHEN order_key % 10 < 3 THEN 'CASH' ELSE 'CARD' END AS tender,
+                   'receipt' AS kind, NULL AS document, max(ordered_at) AS paid_at, sum(total_cents)::BIGINT AS cents
             FROM orders JOIN page USING (date_on, location) GROUP BY ALL
             UNION ALL
             SELECT date_on, location, 'CASH', 'refund', return_code(return_key), returned_at, -refund_cents
@@ -319,7 +320,7 @@ def windows(systems: Systems, feed: str, after: str | None, first: dt.date | Non
     return Page([row[2] for row in rows], f"{last['day']}/{code}", bool(systems.rows(rest, last)))
 
 
-# -- Master data, whole -------------------------------------------------------------------------------------------------
+# -- Master data, whole ------------------------------------------------------------------------------------------------
 
 MASTER = {
     "tills/articles": """
@@ -329,11 +330,13 @@ MASTER = {
     "erp/items": """
         SELECT {'item': erp_code, 'name': name, 'gtin': gtin, 'category': category, 'brand': brand,
                 'shelf_life_days': nullif(shelf_life, 0), 'kit': is_kit, 'launched_on': launch_on,
-                'list_price': money(CASE WHEN rise_on < $as_of THEN risen_cents ELSE price_cents END), 'currency': 'EUR',
+                'list_price': money(CASE WHEN rise_on < $as_of THEN risen_cents ELSE price_cents END),
+                'currency': 'EUR',
                 'units': CASE WHEN case_size > 1 THEN [{'unit': 'each', 'base_units': 1},
                                                        {'unit': 'case', 'base_units': case_size}]
                               ELSE [{'unit': 'each', 'base_units': 1}] END,
-                'components': (SELECT coalesce(list({'item': part.erp_code, 'quantity': k.quantity} ORDER BY k.item), [])
+                'components': (SELECT coalesce(list({'item': part.erp_code, 'quantity': k.quantity}
+                                                    ORDER BY k.item), [])
                                FROM kit_part k JOIN item part USING (item) WHERE k.kit = i.item)} AS record
         FROM item i WHERE erp_code IS NOT NULL AND launch_on - 45 < $as_of ORDER BY erp_code""",
     "erp/locations": """
@@ -351,7 +354,8 @@ MASTER = {
         spans AS (SELECT DISTINCT supplier, item, valid_from FROM known),
         ends AS (SELECT *, lead(valid_from) OVER (PARTITION BY supplier, item ORDER BY valid_from) AS next FROM spans)
         SELECT {'supplier': s.code, 'item': i.erp_code, 'currency': s.currency, 'valid_from': k.valid_from,
-                'valid_to': e.next - 1, 'unit': CASE WHEN s.quotes_cases AND i.case_size > 1 THEN 'case' ELSE 'each' END,
+                'valid_to': e.next - 1,
+                'unit': CASE WHEN s.quotes_cases AND i.case_size > 1 THEN 'case' ELSE 'each' END,
                 'moq': any_value(k.moq) // CASE WHEN s.quotes_cases THEN i.case_size ELSE 1 END,
                 'pack': any_value(k.pack) // CASE WHEN s.quotes_cases THEN i.case_size ELSE 1 END,
                 'steps': list({'from': k.from_quantity // CASE WHEN s.quotes_cases THEN i.case_size ELSE 1 END,

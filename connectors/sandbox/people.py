@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-FIRST = ("Ada", "Bruno", "Clara", "Dario", "Elif", "Felix", "Greta", "Hugo", "Inês", "Jun", "Kaya", "Lian", "Mei", "Nuno",
-         "Olga", "Paulo", "Rosa", "Sven", "Tiago", "Wei")  # fmt: skip
-LAST = ("Almeida", "Brandt", "Chen", "Dietrich", "Esteves", "Fischer", "Gomes", "Hartmann", "Issler", "Jansen", "Kowalski",
-        "Liang", "Marquardt", "Nogueira", "Oliveira", "Petersen", "Quandt", "Ribeiro", "Schuster", "Zhang")  # fmt: skip
+FIRST = (
+    "Ada", "Bruno", "Clara", "Dario", "Elif", "Felix", "Greta", "Hugo", "Inês", "Jun", "Kaya", "Lian", "Mei", "Nuno",
+    "Olga", "Paulo", "Rosa", "Sven", "Tiago", "Wei",
+)  # fmt: skip
+LAST = (
+    "Almeida", "Brandt", "Chen", "Dietrich", "Esteves", "Fischer", "Gomes", "Hartmann", "Issler", "Jansen", "Kowalski",
+    "Liang", "Marquardt", "Nogueira", "Oliveira", "Petersen", "Quandt", "Ribeiro", "Schuster", "Zhang",
+)  # fmt: skip
 STREETS = ("Lindenallee", "Rua das Flores", "Hafenstraße", "Am Kanal", "Travessa do Sol", "Marktgasse")
 CITIES = ("10115 Berlin", "22765 Hamburg", "60487 Frankfurt", "1200-109 Lisboa", "50667 Köln")
 

@@ -1,8 +1,8 @@
 """Pulling the sandbox: which feed becomes which stream, where each begins, and how it goes on.
 
 Cursors by kind of paging (see `feeds`):
-    changes   `2026-10-31T09:00:00Z|<key>`, taken back by `OVERLAP`: what was written late is read again and, where it is
-              what was landed, counted as unchanged
+    changes   `2026-10-31T09:00:00Z|<key>`, taken back by `OVERLAP`: what was written late is read again, and what
+              is as it was landed counts as unchanged
     windows   `2026-10-31/S4`, taken back by `OVERLAP` in whole days
     facts     the change number, which leaves no gaps
     master    none: it comes whole each time
