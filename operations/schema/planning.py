@@ -54,6 +54,7 @@ proposal = Table(
     Column("status", Text, nullable=False),
     # What was approved; differs from `quantity` where a person overrode it.
     Column("approved_quantity", Quantity),
+    Column("approved_amount", Amount),
     Column("document_key", Text),
     Column("proposed_by", Text, nullable=False),
     created_at(),
@@ -77,7 +78,7 @@ proposal = Table(
     CheckConstraint(
         "kind <> 'markdown' OR (unit_price IS NOT NULL AND currency IS NOT NULL)", name="markdown_is_complete"
     ),
-    CheckConstraint("(status IN ('approved', 'ordered')) = (document_key IS NOT NULL)", name="approved_has_document"),
+    CheckConstraint("status NOT IN ('approved', 'ordered') OR document_key IS NOT NULL", name="approved_has_document"),
     sa.Index("proposal_cycle_date_status_idx", "cycle_date", "status"),
     sa.Index("proposal_open_idx", "status", "proposal_id", postgresql_where=sa.text("status = 'proposed'")),
     sa.Index("proposal_document_key_idx", "document_key"),

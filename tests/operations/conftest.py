@@ -20,6 +20,7 @@ from operations import database
 from operations.database import ExternalPostgres
 from operations.migrations import upgrade
 from operations.postgres import EmbeddedPostgres
+from tests.operations.shop import Shop
 
 _numbers = itertools.count()
 
@@ -85,3 +86,9 @@ def owner(server, fresh_database):
     made = database.engine(server.url("owner", fresh_database))
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def shop(engine):
+    """A small company in a database of its own."""
+    return Shop(engine)

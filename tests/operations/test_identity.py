@@ -191,7 +191,8 @@ def test_locations_and_suppliers_too(engine):
     ("given_gtin", "normal"),
     [
         ("4006381333931", "04006381333931"), ("96385074", "00000096385074"), ("00012345600012", "00012345600012"),
-        ("4006381333932", None), ("0000000000000", None), ("123", None), ("", None), (None, None), ("40063813³3931", None),
+        ("4006381333932", None), ("0000000000000", None), ("123", None), ("", None), (None, None),
+        ("40063813³3931", None),
     ],
 )  # fmt: skip
 def test_only_valid_gtins_match(given_gtin, normal):

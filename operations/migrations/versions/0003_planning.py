@@ -64,15 +64,12 @@ def upgrade() -> None:
         sa.Column("frozen_hash", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("approved_quantity", sa.Numeric(precision=18, scale=6), nullable=True),
+        sa.Column("approved_amount", sa.Numeric(precision=18, scale=4), nullable=True),
         sa.Column("document_key", sa.Text(), nullable=True),
         sa.Column("proposed_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("status_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("party_id", sa.Text(), server_default=sa.text("'pty_own'"), nullable=False),
-        sa.CheckConstraint(
-            "(status IN ('approved', 'ordered')) = (document_key IS NOT NULL)",
-            name=op.f("proposal_approved_has_document_check"),
-        ),
         sa.CheckConstraint(
             "kind <> 'buy' OR (supplier_id IS NOT NULL AND unit_price IS NOT NULL AND currency IS NOT NULL AND amount IS NOT NULL)",
             name=op.f("proposal_buy_is_complete_check"),
@@ -89,6 +86,10 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('proposed', 'approved', 'rejected', 'superseded', 'ordered')",
             name=op.f("proposal_status_known_check"),
+        ),
+        sa.CheckConstraint(
+            "status NOT IN ('approved', 'ordered') OR document_key IS NOT NULL",
+            name=op.f("proposal_approved_has_document_check"),
         ),
         sa.CheckConstraint("approved_quantity > 0", name=op.f("proposal_approved_quantity_positive_check")),
         sa.CheckConstraint("pack_quantity > 0 AND minimum_quantity >= 0", name=op.f("proposal_pack_positive_check")),
