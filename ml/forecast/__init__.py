@@ -1,0 +1,36 @@
+"""Forecasts as distributions: history in, quantiles per series and day out.
+
+Belongs here: cleaning a history into arrays, features, models, blend, calibration, sample paths and model artefacts.
+Does not belong here: where the history comes from, what is ordered from it, scheduling.
+
+    result = forecast(history, future, horizon=14, known_future=["discount"], availability="in_stock_share")
+    model = train(history, horizon=14); model.save(folder); predict(load(folder), history)
+    paths = sample_paths(result.forecasts, n=200, seed=1, dependence=result.dependence)
+"""
+
+from __future__ import annotations
+
+from ml.forecast.artefacts import load
+from ml.forecast.config import LEVELS, QUANTILE_COLUMNS, BoostedConfig, ForecastConfig, RecurrentConfig
+from ml.forecast.errors import ArtefactError, ForecastError
+from ml.forecast.model import ForecastResult, Model, forecast, predict, train
+from ml.forecast.paths import Dependence, Paths, sample_paths
+
+__all__ = [
+    "LEVELS",
+    "QUANTILE_COLUMNS",
+    "ArtefactError",
+    "BoostedConfig",
+    "Dependence",
+    "ForecastConfig",
+    "ForecastError",
+    "ForecastResult",
+    "Model",
+    "Paths",
+    "RecurrentConfig",
+    "forecast",
+    "load",
+    "predict",
+    "sample_paths",
+    "train",
+]

@@ -1,0 +1,155 @@
+"""Trained models as files: XGBoost's own format, safetensors and JSON, under a manifest of SHA-256 hashes.
+
+Belongs here: what a model folder holds and when it is refused. Nothing in it is ever unpickled. A folder holds
+
+    manifest.json      format, code version, hash of the training data, parameters, and the SHA-256 of every other file
+    model.json         weights, spreads, calibrated levels, categories, scores
+    booster.ubj        the trees, if there are any
+    network.safetensors, network.json    the LSTM, if there is one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ml.forecast.config import ForecastConfig
+from ml.forecast.distribution import Spread
+from ml.forecast.errors import ArtefactError
+from ml.forecast.heldout import Lessons
+from ml.forecast.panel import Columns, Panel
+from ml.forecast.paths import Dependence
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+def snapshot_hash(panel: Panel) -> str:
+    """SHA-256 of the aligned training data, whatever the order of the rows it came in."""
+    digest = hashlib.sha256()
+    digest.update("\x1e".join(panel.keys["sku"] + "\x1f" + panel.keys["location"]).encode())
+    for array in (panel.dates.astype(np.int64), panel.sales, panel.share, panel.known, panel.past, panel.static):
+        if array is not None:
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def code_version() -> str:
+    """SHA-256 over the modules that forecasting consists of: the same code gives the same version anywhere."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), here.parent / "demand.py"]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def save(model, folder) -> Path:
+    """Write `model` to `folder`, which must be new or empty; the manifest comes last, so half a folder has none."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ArtefactError(f"The folder {folder} is not empty; give each model a folder of its own.")
+    lessons = model.lessons
+    content = {
+        "horizon": model.horizon,
+        "seed": model.seed,
+        "columns": vars(model.columns),
+        "config": model.config.model_dump(mode="json"),
+        "missing_days": model.missing_days,
+        "dispersion": [float(value) for value in model.dispersion],
+        "categories": model.categories,
+        "names": list(model.names),
+        "weights": lessons.weights.tolist(),
+        "units": lessons.units.tolist(),
+        "shapes": lessons.shapes.tolist(),
+        "levels": lessons.levels.tolist(),
+        "base_spread": vars(model.base_spread),
+        "dependence": vars(model.dependence),
+        "scores": json.loads(model.scores.to_json(orient="records", double_precision=15)),
+        "notes": list(model.notes),
+        "timings": model.timings,
+        "boosted_names": list(model.boosted.names) if model.boosted else None,
+    }
+    (folder / "model.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
+    if model.boosted:
+        model.boosted.booster.save_model(folder / "booster.ubj")
+    if model.recurrent:
+        model.recurrent.save(folder)
+    manifest = {
+        "format": FORMAT,
+        "code_version": code_version(),
+        "data_sha256": model.data_hash,
+        "trained_until": model.trained_until,
+        "parameters": content["config"] | {"horizon": model.horizon, "seed": model.seed},
+        "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
+    }
+    temporary = folder / (MANIFEST + ".part")
+    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    os.replace(temporary, folder / MANIFEST)
+    return folder
+
+
+def load(folder):
+    """The model in `folder`, after every hash has been checked; `ArtefactError` says what is wrong with it."""
+    from ml.forecast.boosted import Boosted
+    from ml.forecast.model import Model
+
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise ArtefactError(f"The model in {folder} lacks its file {name}; train it again.")
+        if _sha256(path) != expected:
+            raise ArtefactError(f"The file {name} of the model in {folder} is not the one that was saved; train it again.")
+    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    boosted = None
+    if content["boosted_names"]:
+        import xgboost
+
+        booster = xgboost.Booster()
+        booster.load_model(folder / "booster.ubj")
+        boosted = Boosted(booster, tuple(content["boosted_names"]))
+    recurrent = None
+    if "network.safetensors" in manifest["files"]:
+        from ml.forecast.recurrent import Recurrent
+
+        recurrent = Recurrent.load(folder)
+    columns = Columns(**{k: tuple(v) if isinstance(v, list) else v for k, v in content["columns"].items()})
+    lessons = Lessons(*(np.array(content[name]) for name in ("weights", "units", "shapes", "levels")))
+    return Model(
+        columns, content["horizon"], ForecastConfig(**content["config"]), content["seed"], content["missing_days"],
+        tuple(content["dispersion"]), content["categories"], tuple(content["names"]), lessons,
+        Spread(**content["base_spread"]), Dependence(**content["dependence"]), pd.DataFrame(content["scores"]), boosted,
+        recurrent, tuple(content["notes"]), manifest["data_sha256"], manifest["trained_until"], content["timings"],
+    )  # fmt: skip
+
+
+def read_manifest(folder) -> dict:
+    """The manifest of a model folder."""
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(f"There is no complete model in {folder} (no {MANIFEST}); train one.") from None
+    except (ValueError, UnicodeDecodeError):
+        raise ArtefactError(f"The manifest {path} cannot be read; train the model again.") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
+        raise ArtefactError(f"The model in {folder} was saved in another format than {FORMAT}; train it again.")
+    if "model.json" not in manifest["files"]:
+        raise ArtefactError(f"The model in {folder} lacks its file model.json; train it again.")
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

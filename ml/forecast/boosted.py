@@ -1,0 +1,122 @@
+"""The global gradient-boosted trees (XGBoost): one booster, direct over lead days.
+
+Belongs here: drawing training rows and the XGBoost calls. Does not belong here: what the features are.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ml.forecast.config import BoostedConfig
+from ml.forecast.features import FeatureBuilder
+
+if TYPE_CHECKING:
+    import xgboost
+
+# Targets are relative to the series' level; a single day further out is the business of the quantiles.
+_LARGEST = 20.0
+
+
+@dataclass
+class Boosted:
+    """A trained booster and the names of the features it expects."""
+
+    booster: xgboost.Booster
+    names: tuple[str, ...]
+
+    def predict(self, builder: FeatureBuilder, origin: int, horizon: int) -> np.ndarray:
+        """Mean demand [N, H] of the days after `origin`."""
+        block = builder.block(origin, horizon)
+        count = len(block.level)
+        if not count:
+            return np.zeros((0, horizon), np.float32)
+        # A panel without a covariate's history may lack a feature, and one with more groups may have another.
+        position = {name: index for index, name in enumerate(block.names)}
+        values = np.full((count * horizon, len(self.names)), np.nan, np.float32)
+        flat = block.values.reshape(count * horizon, -1)
+        for target, name in enumerate(self.names):
+            if name in position:
+                values[:, target] = flat[:, position[name]]
+        self.booster.set_param({"nthread": threads()})
+        mean = self.booster.inplace_predict(values, validate_features=False).reshape(count, horizon)
+        return np.minimum(mean, _LARGEST) * block.level[:, None]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows: features [n, F], target relative to the level [n], weight [n]."""
+
+    values: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    names: tuple[str, ...]
+
+
+def training_rows(builder: FeatureBuilder, config: BoostedConfig, until: int, horizon: int, seed: int) -> Rows:
+    """Rows from origins before `until` whose target days lie before it too, at most `config.rows` of them.
+
+    Errors count in units: a row weighs what its series sells.
+    """
+    rng = np.random.default_rng(seed)
+    origins = _origins(until, horizon)
+    per_origin = max(1, config.rows // max(len(origins), 1))
+    values, targets, weights, names = [], [], [], ()
+    for origin in origins:
+        ahead = min(horizon, until - origin)
+        alive = np.flatnonzero(builder.first <= origin - min(7, origin))
+        wanted = max(1, per_origin // ahead)
+        rows = np.sort(rng.permutation(alive)[:wanted]) if len(alive) > wanted else alive
+        if not len(rows):
+            continue
+        block = builder.block(origin, ahead, rows)
+        names = block.names
+        target = slice(origin, origin + ahead)
+        seen = builder.seen[rows, target] & (block.level > 1e-5)[:, None]
+        level = np.repeat(block.level[:, None], ahead, axis=1)[seen]
+        values.append(block.values[seen])
+        targets.append(np.minimum(builder.demand[rows, target][seen] / level, _LARGEST))
+        weights.append(level)
+    if not sum(map(len, targets)):
+        return Rows(np.empty((0, 0), np.float32), np.empty(0, np.float32), np.empty(0, np.float32), ())
+    weight = np.concatenate(weights)
+    weight = np.minimum(weight, np.quantile(weight, 0.995))
+    return Rows(np.concatenate(values), np.concatenate(targets), weight / weight.mean(), names)
+
+
+def fit_boosted(rows: Rows, config: BoostedConfig, seed: int) -> Boosted:
+    """Train the booster; the Tweedie loss suits non-negative demand with many zeros and estimates the mean."""
+    import xgboost
+
+    data = xgboost.QuantileDMatrix(rows.values, rows.target, weight=rows.weight, max_bin=128, nthread=threads())
+    parameters = {
+        "objective": "reg:tweedie",
+        "tweedie_variance_power": 1.2,
+        "base_score": 1.0,
+        "tree_method": "hist",
+        "max_depth": config.depth,
+        "learning_rate": config.learning_rate,
+        "min_child_weight": config.min_child_weight,
+        "subsample": config.subsample,
+        "colsample_bytree": config.columns,
+        "max_bin": 128,
+        "seed": seed,
+        "nthread": threads(),
+    }
+    return Boosted(xgboost.train(parameters, data, config.rounds), rows.names)
+
+
+def threads() -> int:
+    """Threads to use: OMP_NUM_THREADS where set, else all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS") or 0) or os.cpu_count() or 1
+
+
+def _origins(until: int, horizon: int) -> list[int]:
+    """Origins to learn from: the last ten weeks every second day, before that every week, never the first week."""
+    earliest = 7 if until < 84 else 28
+    recent = list(range(until - 1, max(until - 70, earliest) - 1, -2))
+    older = list(range(recent[-1] - 7, earliest - 1, -7)) if recent and recent[-1] > earliest + 7 else []
+    return sorted(recent + older)

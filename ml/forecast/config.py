@@ -1,0 +1,61 @@
+"""Every parameter of forecasting, validated, with defaults chosen by rolling origins and not for any one data set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
+"""Probability levels of the quantiles of every forecast."""
+
+QUANTILE_COLUMNS = tuple("q" + f"{level:.3f}"[2:].removesuffix("0") for level in LEVELS)
+"""q01 q025 q05 q10 q15 ... q90 q95 q975 q99, in the order of `LEVELS`."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BoostedConfig(_Section):
+    """The global gradient-boosted trees (XGBoost)."""
+
+    enabled: bool = True
+    rounds: int = Field(200, ge=1, description="trees per booster")
+    depth: int = Field(7, ge=1, le=16)
+    learning_rate: float = Field(0.06, gt=0, le=1)
+    rows: int = Field(400_000, ge=100, description="training rows at most, drawn over series, origins and lead days")
+    min_child_weight: float = Field(30.0, ge=0)
+    subsample: float = Field(0.8, gt=0, le=1)
+    columns: float = Field(0.6, gt=0, le=1, description="share of the features each tree sees")
+
+
+class RecurrentConfig(_Section):
+    """The global LSTM (neuralforecast)."""
+
+    enabled: bool = True
+    hidden: int = Field(64, ge=4)
+    layers: int = Field(1, ge=1, le=4)
+    steps: int = Field(400, ge=1, description="gradient steps of the first fit; half as many bring it up to date")
+    batch: int = Field(256, ge=1, description="series per gradient step")
+    window: int = Field(56, ge=7, description="days the network looks back")
+    learning_rate: float = Field(3e-3, gt=0)
+    min_series: int = Field(20, ge=1, description="with fewer series there is nothing global to learn")
+
+
+class ForecastConfig(_Section):
+    """Parameters of `train` and `forecast`. What a run used is recorded with its result."""
+
+    missing_days: Literal["auto", "zero", "unknown"] = Field(
+        "auto",
+        description="what a day without a row means: nothing sold, or not known. auto: not known where the file states"
+        " zeros of its own, nothing sold where it states none",
+    )
+    min_days: int = Field(28, ge=1, description="observed days a series needs for the learned models")
+    stale_days: int = Field(60, ge=1, description="a series without a row for so long is withheld")
+    origins: int = Field(4, ge=1, le=12, description="held-out origins inside the history that blend and calibration see")
+    origin_step: int = Field(7, ge=1, description="days between held-out origins")
+    history_days: int = Field(1100, ge=56, description="older days are left out")
+    spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")
+    boosted: BoostedConfig = BoostedConfig()
+    recurrent: RecurrentConfig = RecurrentConfig()

@@ -1,0 +1,238 @@
+"""The features of the learned models, in this one place.
+
+Belongs here: everything a model may know about (series, origin, lead day). Does not belong here: models, targets' losses.
+
+For an origin `t` (the number of days known), the features of N series and H lead days come as one float32 block
+[N, H, F]; nothing after day t is read except known-future covariates and the calendar. Quantities are divided by the
+series' level at the origin, so that one model serves a product that sells 0.3 a day and one that sells 300.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.forecast.panel import Panel
+
+_WINDOWS = (7, 14, 28, 56)
+_RESPONSE_DAYS = 112
+
+
+@dataclass(frozen=True)
+class Block:
+    """Features [N, H, F] of one origin with their names, and the level [N] that quantities were divided by."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    level: np.ndarray
+
+
+class FeatureBuilder:
+    """Features of a panel at any origin. `demand` [N, T] is recovered demand, NaN where nothing was observed.
+
+    `scale` are the location and spread of each known-future and past-only covariate, from training, so that a stored
+    model sees covariates as it learned them.
+    """
+
+    def __init__(self, panel: Panel, demand: np.ndarray):
+        self.panel = panel
+        self.seen = np.isfinite(demand)
+        self.demand = np.where(self.seen, demand, 0.0).astype(np.float32)
+        self.groups = {
+            name: _codes(panel.keys[name].to_numpy()) for name in ("sku", "location") if panel.keys[name].nunique() > 1
+        }
+        for number, name in enumerate(panel.columns.static):
+            codes = panel.static[number].astype(int) + 1
+            if len(np.unique(codes)) > 1:
+                self.groups[name] = codes
+        self.groups["all"] = np.zeros(len(panel.keys), int)
+        self.group_sums = {
+            name: (_by_group(self.demand, codes), _by_group(self.seen.astype(np.float32), codes), codes)
+            for name, codes in self.groups.items()
+        }
+        first = panel.first
+        self.first = first
+        self.days_of_week = (panel.dates.astype("datetime64[D]").astype(int) + 3) % 7
+        month = panel.dates.astype("datetime64[M]")
+        self.day_of_month = (panel.dates - month).astype(int) + 1
+        self.day_of_year = (panel.dates - panel.dates.astype("datetime64[Y]")).astype(int)
+
+    def level(self, origin: int) -> np.ndarray:
+        """The level [N] at `origin`: the mean of the last 28 days, drawn towards that of the last year."""
+        recent, seen = self._sum(origin, 28)
+        older, older_seen = self._sum(origin, 364)
+        long_run = (older + 1e-6) / np.maximum(older_seen, 1)
+        return np.maximum((recent + 3 * long_run) / (seen + 3), 1e-6).astype(np.float32)
+
+    def block(self, origin: int, horizon: int, rows: np.ndarray | None = None) -> Block:
+        """Features of the `horizon` days after day `origin`, for all series or those in `rows`."""
+        take = slice(None) if rows is None else rows
+        level = self.level(origin)[take]
+        columns: dict[str, np.ndarray] = {}
+        count = len(level)
+        lead = np.arange(1, horizon + 1, dtype=np.float32)
+        columns["lead"] = np.broadcast_to(lead, (count, horizon))
+        self._calendar(columns, origin, horizon, count)
+        profile = self._own(columns, origin, horizon, take, level)
+        self._groups(columns, origin, horizon, take)
+        self._year(columns, origin, horizon, take, level)
+        self._covariates(columns, origin, horizon, take, level, profile)
+        for number, name in enumerate(self.panel.columns.static):
+            columns[f"static_{name}"] = _wide(self.panel.static[number][take], horizon)
+        values = np.empty((count, horizon, len(columns)), np.float32)
+        for position, column in enumerate(columns.values()):
+            values[:, :, position] = column
+        return Block(values, tuple(columns), level)
+
+    def _sum(self, origin: int, days: int, take=slice(None), back: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        window = slice(max(origin - back - days, 0), max(origin - back, 0))
+        return self.demand[take, window].sum(1), self.seen[take, window].sum(1)
+
+    def _calendar(self, columns, origin, horizon, count) -> None:
+        days = slice(origin, origin + horizon)
+        columns["weekday"] = np.broadcast_to(self.days_of_week[days].astype(np.float32), (count, horizon))
+        columns["day_of_month"] = np.broadcast_to(self.day_of_month[days].astype(np.float32), (count, horizon))
+        if self.panel.days >= 300:
+            columns["day_of_year"] = np.broadcast_to(self.day_of_year[days].astype(np.float32), (count, horizon))
+
+    def _own(self, columns, origin, horizon, take, level) -> np.ndarray:
+        """The series' own past; returns its weekday profile [N, 7] whose first column is the weekday of origin + 1."""
+        columns["log_level"] = _wide(np.log(level), horizon)
+        means = {}
+        for days in _WINDOWS:
+            total, seen = self._sum(origin, days, take)
+            means[days] = np.where(seen > 0, total / np.maximum(seen, 1), np.nan) / level
+            columns[f"mean_{days}"] = _wide(means[days], horizon)
+        columns["trend"] = _wide(means[7] - means[28], horizon)
+        columns["age"] = _wide(np.minimum(origin - self.first[take], 728).astype(np.float32), horizon)
+        recent = slice(max(origin - 28, 0), origin)
+        demand, seen = self.demand[take, recent], self.seen[take, recent]
+        count = np.maximum(seen.sum(1), 1)
+        columns["zero_share"] = _wide(((demand == 0) & seen).sum(1) / count, horizon)
+        spread = np.sqrt(np.maximum((demand**2).sum(1) / count - (demand.sum(1) / count) ** 2, 0))
+        columns["spread"] = _wide(spread / level, horizon)
+        columns["highest"] = _wide(demand.max(1, initial=0) / level, horizon)
+        sold = demand > 0
+        since = np.where(sold.any(1), sold[:, ::-1].argmax(1), sold.shape[1])
+        columns["days_since_sale"] = _wide(since, horizon)
+        for lag in range(1, 8):
+            day = origin - lag
+            value = np.where(self.seen[take, day], self.demand[take, day] / level, np.nan) if day >= 0 else np.nan
+            columns[f"lag_{lag}"] = _wide(np.broadcast_to(value, count.shape), horizon)
+        position = np.arange(horizon) % 7
+        for weeks in (1, 2, 4, 8):
+            total, seen = _by_weekday(self.demand[take], self.seen[take], origin, weeks)
+            mean = np.where(seen > 0, total / np.maximum(seen, 1), np.nan) / level[:, None]
+            columns[f"weekday_mean_{weeks}"] = mean[:, position]
+        profile = (total + 3 * level[:, None]) / (seen + 3) / level[:, None]
+        columns["profile"] = profile[:, position]
+        if self.panel.share is not None:
+            for days in (7, 28):
+                part = self.panel.share[take, max(origin - days, 0) : origin]
+                columns[f"in_stock_{days}"] = _wide(part.mean(1), horizon)
+        return profile
+
+    def _groups(self, columns, origin, horizon, take) -> None:
+        """Where the store, the product elsewhere and the category are heading, and their weekday profiles."""
+        position = np.arange(horizon) % 7
+        for name, (sums, counts, codes) in self.group_sums.items():
+            rows = codes[take]
+            window = {}
+            for days in (7, 28):
+                part = slice(max(origin - days, 0), origin)
+                window[days] = sums[:, part].sum(1) / np.maximum(counts[:, part].sum(1), 1)
+            trend = (window[7] + 1e-6) / (window[28] + 1e-6)
+            columns[f"{name}_trend"] = _wide(trend[rows], horizon)
+            total, seen = _by_weekday(sums, counts, origin, 8)
+            profile = total / np.maximum(seen, 1) / (window[28][:, None] + 1e-6)
+            columns[f"{name}_profile"] = np.minimum(profile, 20)[rows][:, position]
+
+    def _year(self, columns, origin, horizon, take, level) -> None:
+        """The same days a year ago, against the level then; only where the history reaches back so far."""
+        if self.panel.days < 300:
+            return
+        shape = (len(level), horizon)
+        own, group = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        before = origin - 364
+        if before >= 28:
+            then = self.level(before)[take]
+            width = 3
+            sums, counts, _ = self.group_sums["all"]
+            base = slice(max(before - 28, 0), before)
+            group_then = sums[0, base].sum() / max(counts[0, base].sum(), 1)
+            for lead in range(horizon):
+                part = slice(before + lead - width, before + lead + width + 1)
+                seen = self.seen[take, part].sum(1)
+                value = self.demand[take, part].sum(1) / np.maximum(seen, 1) / then
+                own[:, lead] = np.where((seen > 0) & (then > 1e-5), np.minimum(value, 50), np.nan)
+                group[:, lead] = sums[0, part].sum() / max(counts[0, part].sum(), 1) / max(group_then, 1e-6)
+        columns["year_ago"] = own
+        columns["all_year_ago"] = group
+
+    def _covariates(self, columns, origin, horizon, take, level, profile) -> None:
+        """Known-future values with their neighbours, against their usual value, and each product's own response."""
+        panel = self.panel
+        window = slice(max(origin - _RESPONSE_DAYS, 0), origin)
+        days = np.arange(window.start, origin)
+        seasonal = profile[:, (days - origin) % 7] * level[:, None]
+        seen_demand = self.seen[take, window]
+        ratio = np.clip(self.demand[take, window] / np.maximum(seasonal, 1e-6), 0, 10)
+        for number, name in enumerate(panel.columns.known_future):
+            known = panel.known[number][take]
+            ahead = known[:, origin : origin + horizon]
+            columns[f"{name}"] = ahead
+            columns[f"{name}_before"] = known[:, origin - 1 : origin - 1 + horizon]
+            after = np.full_like(ahead, np.nan)
+            following = known[:, origin + 1 : origin + 1 + horizon]
+            after[:, : following.shape[1]] = following
+            columns[f"{name}_after"] = after
+            past = known[:, window]
+            seen = np.isfinite(past) & seen_demand
+            count = np.maximum(seen.sum(1, keepdims=True), 1)
+            value = np.where(seen, past, 0.0)
+            usual = value.sum(1, keepdims=True) / count
+            columns[f"{name}_change"] = ahead - usual
+            apart = np.where(seen, past - usual, 0.0)
+            variance = (apart**2).sum(1, keepdims=True)
+            mean_ratio = np.where(seen, ratio, 0.0).sum(1, keepdims=True) / count
+            joint = (apart * (ratio - mean_ratio)).sum(1, keepdims=True)
+            # Ridge: a response seen on few days counts for little.
+            prior = 5 * max(float(variance.sum() / max(seen.sum(), 1)), 1e-9)
+            columns[f"{name}_response"] = np.clip(joint / (variance + prior) * (ahead - usual), -5, 5)
+        for number, name in enumerate(panel.columns.past_only):
+            past = panel.past[number][take]
+            columns[f"{name}_last"] = _wide(past[:, origin - 1], horizon)
+            recent = past[:, max(origin - 7, 0) : origin]
+            seen = np.isfinite(recent)
+            mean = np.where(seen, recent, 0.0).sum(1) / np.maximum(seen.sum(1), 1)
+            columns[f"{name}_mean_7"] = _wide(np.where(seen.any(1), mean, np.nan), horizon)
+
+
+def _wide(values: np.ndarray, horizon: int) -> np.ndarray:
+    return np.broadcast_to(np.asarray(values, np.float32)[:, None], (len(values), horizon))
+
+
+def _codes(values: np.ndarray) -> np.ndarray:
+    return np.unique(values.astype(str), return_inverse=True)[1]
+
+
+def _by_group(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Sums [G, T] of the rows of each group."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) > 0])
+    sums = np.zeros((int(codes.max()) + 1 if len(codes) else 0, values.shape[1]), np.float32)
+    if len(codes):
+        sums[codes[order][starts]] = np.add.reduceat(values[order], starts, axis=0)
+    return sums
+
+
+def _by_weekday(values, seen, origin: int, weeks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts [N, 7] over the last `weeks` weeks; the first column is the weekday of the day after `origin`."""
+    start = max(origin - 7 * weeks, 0)
+    part, mask = values[:, start:origin], seen[:, start:origin]
+    short = -part.shape[1] % 7
+    if short:
+        part, mask = (np.pad(a, ((0, 0), (short, 0))) for a in (part, mask))
+    shape = (len(part), -1, 7)
+    return part.reshape(shape).sum(1), mask.reshape(shape).sum(1)

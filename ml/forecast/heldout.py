@@ -1,0 +1,230 @@
+"""Rolling origins inside the history: what each model would have said, set beside what happened.
+
+Belongs here: the held-out rows and what is learned from them (weights, spreads, calibrated levels, dependence, scores).
+Does not belong here: the models themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ml.forecast import distribution, scoring
+from ml.forecast.blend import greedy_weights
+from ml.forecast.config import ForecastConfig
+from ml.forecast.distribution import Spread
+from ml.forecast.segments import CLASSES, SHORT
+
+WEEKS = 4
+BASELINE = "seasonal_naive"
+BLEND = "blend"
+_CALIBRATION_ROWS = 120_000
+_SCORE_ROWS = 250_000
+_FULL = 0.999
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """R held-out series-days with what M models said about them.
+
+    `means` [M, R]; `sales` [R] as observed; `demand` [R] recovered; `drawn` [R] one random completion; `share` [R] in
+    stock; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series.
+    """
+
+    means: np.ndarray
+    sales: np.ndarray
+    demand: np.ndarray
+    drawn: np.ndarray
+    share: np.ndarray
+    origin: np.ndarray
+    series: np.ndarray
+    lead: np.ndarray
+    kind: np.ndarray
+    week: np.ndarray
+    whole: np.ndarray
+    factor: np.ndarray
+
+    def take(self, rows: np.ndarray) -> HeldOut:
+        return HeldOut(self.means[:, rows], *(getattr(self, name)[rows] for name in list(self.__dataclass_fields__)[1:]))
+
+    @property
+    def rows(self) -> int:
+        return len(self.sales)
+
+
+@dataclass
+class Lessons:
+    """What the held-out days teach, for each model (the blend last), demand class and horizon week.
+
+    `weights` [C, W, M]; `units`, `shapes` [M + 1, C, W]; `levels` [M + 1, C, W, len(LEVELS)].
+    """
+
+    weights: np.ndarray
+    units: np.ndarray
+    shapes: np.ndarray
+    levels: np.ndarray
+
+    def blend(self, means: np.ndarray, kind: np.ndarray, week: np.ndarray) -> np.ndarray:
+        """The blended mean of `means` [M, ...]; `kind` and `week` broadcast to the rest of its shape."""
+        weights = self.weights[kind, week]
+        return np.einsum("m...,...m->...", means, weights).astype(np.float32)
+
+
+def origins(days: int, horizon: int, config: ForecastConfig) -> tuple[list[int], int]:
+    """The held-out origins, newest first, and how many days ahead they look, given `days` of history."""
+    ahead = min(horizon, max(days // 3, 1))
+    least = max(7, days // 2)
+    found = [days - ahead - number * config.origin_step for number in range(config.origins)]
+    return [origin for origin in found if origin >= least], ahead
+
+
+def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
+    """Which models may serve a class: the learned ones do not serve series too short to have taught them."""
+    return np.array([not (kind == SHORT and name in ("xgboost", "lstm")) for name in names])
+
+
+def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
+    """Weights, spreads and calibrated levels per class and week, each drawn towards what all rows together say."""
+    classes, models = len(CLASSES), len(names)
+    weights = np.zeros((classes, WEEKS, models))
+    units = np.ones((models + 1, classes, WEEKS))
+    shapes = np.full((models + 1, classes, WEEKS), 2.0)
+    levels = np.zeros((models + 1, classes, WEEKS, len(distribution.LEVELS)))
+    regular = held.kind != SHORT
+    everything = greedy_weights(held.demand[regular], held.means[:, regular], allowed_models(names, 0), seed=seed)
+    if not regular.any():
+        everything = _default_weights(names)
+    for kind in range(classes):
+        allowed = allowed_models(names, kind)
+        prior = everything if (everything * allowed).sum() > 0 else _default_weights(names)
+        for week in range(WEEKS):
+            mine = (held.kind == kind) & (held.week == week)
+            weights[kind, week] = greedy_weights(held.demand[mine], held.means[:, mine], allowed, prior, seed)
+    rng = np.random.default_rng(seed)
+    few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
+    lessons = Lessons(weights, units, shapes, levels)
+    stacked = np.concatenate([few.means, lessons.blend(few.means, few.kind, few.week)[None]])
+    for model in range(models + 1):
+        # The baseline forecasts sales, as people do who recover nothing: it is calibrated on them.
+        of_sales = model < models and names[model] == BASELINE
+        _learn_distribution(lessons, model, stacked[model], few, few.sales if of_sales else few.drawn, rng)
+    return lessons
+
+
+def _learn_distribution(lessons: Lessons, model: int, mean: np.ndarray, held: HeldOut, actual: np.ndarray, rng) -> None:
+    """Spread and calibrated levels of one model, pooled and then per segment."""
+    scaled = mean + (actual - mean) / np.sqrt(held.factor)
+    pooled = distribution.fit_spread(scaled, mean)
+    shape = np.empty_like(mean, dtype=np.float64)
+    for kind in range(len(CLASSES)):
+        for week in range(WEEKS):
+            mine = (held.kind == kind) & (held.week == week)
+            spread = distribution.fit_spread(scaled[mine], mean[mine]) if mine.sum() >= 500 else pooled
+            lessons.units[model, kind, week], lessons.shapes[model, kind, week] = spread.unit, spread.shape
+            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine])
+    u = distribution.transform(actual, mean, shape, held.whole, rng)
+    everything = distribution.calibrated_levels(u)
+    for kind in range(len(CLASSES)):
+        of_kind = held.kind == kind
+        by_kind = distribution.calibrated_levels(u[of_kind], everything)
+        for week in range(WEEKS):
+            lessons.levels[model, kind, week] = distribution.calibrated_levels(u[of_kind & (held.week == week)], by_kind)
+
+
+def quantiles_of(
+    lessons: Lessons, model: int, mean: np.ndarray, kind: np.ndarray, week: np.ndarray, factor: np.ndarray,
+    whole: np.ndarray, baseline: int = 0,
+) -> np.ndarray:
+    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `baseline` is the seasonal naive's number."""  # noqa: E501
+    result = np.empty((len(mean), len(distribution.LEVELS)), np.float32)
+    for code in np.unique(kind * WEEKS + week):
+        of_kind, of_week = divmod(int(code), WEEKS)
+        mine = (kind == of_kind) & (week == of_week)
+        spread = Spread(lessons.units[model, of_kind, of_week], lessons.shapes[model, of_kind, of_week])
+        shape = distribution.gamma_shape(mean[mine], spread, factor[mine])
+        result[mine] = distribution.quantiles(mean[mine], shape, lessons.levels[model, of_kind, of_week], whole[mine])
+    if model == baseline:
+        return _centred(result, mean)
+    return result
+
+
+def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The baseline's median is the value it repeats, whatever calibration would make of it."""
+    middle = scoring.MEDIAN
+    quantiles[:, :middle] = np.minimum(quantiles[:, :middle], value[:, None])
+    quantiles[:, middle] = value
+    quantiles[:, middle + 1 :] = np.maximum(quantiles[:, middle + 1 :], value[:, None])
+    return quantiles
+
+
+def default_lessons(names: tuple[str, ...]) -> Lessons:
+    """Without any held-out day: the weekday profile with wide intervals."""
+    classes, models = len(CLASSES), len(names)
+    weights = np.tile(_default_weights(names), (classes, WEEKS, 1))
+    levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, WEEKS, 1))
+    shape = (models + 1, classes, WEEKS)
+    return Lessons(weights, np.full(shape, 1.5), np.full(shape, 1.0), levels)
+
+
+def _default_weights(names: tuple[str, ...]) -> np.ndarray:
+    return np.array([float(name == "weekday_profile") for name in names])
+
+
+def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
+    """Measures per model and demand class on held-out days.
+
+    Where there are two origins or more, what scores an origin was learned on the others, so that the blend is not judged
+    on the days it was chosen on. Columns: model, segment, days, wape, wape_in_stock (median against sales, all days and
+    days fully in stock), wape_mean, pinball (per unit sold, days fully in stock), bias_in_stock (mean times in-stock
+    share against sales), coverage_80 (days fully in stock).
+    """
+    which = np.unique(held.origin)
+    blends = np.zeros(held.rows, np.float32)
+    quantiles = np.zeros((len(names) + 1, held.rows, len(distribution.LEVELS)), np.float32)
+    for origin in which:
+        mine = held.origin == origin
+        lessons = learn(held.take(~mine) if len(which) > 1 else held, names, seed)
+        part = held.take(mine)
+        blends[mine] = lessons.blend(part.means, part.kind, part.week)
+        stacked = np.concatenate([part.means, blends[mine][None]])
+        for model in range(len(names) + 1):
+            quantiles[model, mine] = quantiles_of(
+                lessons, model, stacked[model], part.kind, part.week, part.factor, part.whole
+            )
+    rows = []
+    for kind in (None, *range(len(CLASSES))):
+        mine = np.ones(held.rows, bool) if kind is None else held.kind == kind
+        if not mine.any():
+            continue
+        full = mine & (held.share >= _FULL)
+        for model, name in enumerate((*names, BLEND)):
+            mean = blends if name == BLEND else held.means[model]
+            median = quantiles[model, :, scoring.MEDIAN]
+            rows.append(
+                {
+                    "model": name,
+                    "segment": "all" if kind is None else CLASSES[kind],
+                    "days": int(mine.sum()),
+                    "wape": scoring.wape(held.sales[mine], median[mine]),
+                    "wape_in_stock": scoring.wape(held.sales[full], median[full]),
+                    "wape_mean": scoring.wape(held.sales[mine], mean[mine]),
+                    "pinball": scoring.pinball(held.sales[full], quantiles[model][full]),
+                    "bias_in_stock": scoring.bias(held.sales[mine], mean[mine] * held.share[mine]),
+                    "coverage_80": scoring.coverage(held.sales[full], quantiles[model][full]),
+                }
+            )
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+SCORE_COLUMNS = [
+    "model", "segment", "days", "wape", "wape_in_stock", "wape_mean", "pinball", "bias_in_stock", "coverage_80",
+]  # fmt: skip
+
+
+def sample(held: HeldOut, seed: int) -> HeldOut:
+    """At most so many rows as scoring needs, the same for each origin."""
+    if held.rows <= _SCORE_ROWS:
+        return held
+    return held.take(np.sort(np.random.default_rng(seed).permutation(held.rows)[:_SCORE_ROWS]))

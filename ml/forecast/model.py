@@ -1,0 +1,447 @@
+"""Training and prediction: the models, what the held-out days taught, and the forecast frame.
+
+Belongs here: the order of the steps. Does not belong here: how any one step works (each has its module).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ml.demand import Demand, recover_demand
+from ml.forecast import boosted, distribution, heldout, segments, statistical
+from ml.forecast.boosted import Boosted
+from ml.forecast.config import LEVELS, QUANTILE_COLUMNS, ForecastConfig
+from ml.forecast.distribution import Spread
+from ml.forecast.errors import ForecastError
+from ml.forecast.features import FeatureBuilder
+from ml.forecast.heldout import BASELINE, BLEND, HeldOut, Lessons
+from ml.forecast.panel import Columns, Panel, build_panel
+from ml.forecast.paths import Dependence, fit_dependence
+from ml.forecast.recurrent import Recurrent, fit_recurrent, update_recurrent
+
+Progress = Callable[[str], None]
+
+LONGEST_HORIZON = 364
+_FACTOR_DAYS = 56
+_LEARNED = ("xgboost", "lstm")
+# A forecast this many times above the highest day on record is a fault of a model, not demand.
+_MEAN_LIMIT, _QUANTILE_LIMIT = 2.0, 4.0
+
+
+@dataclass
+class Model:
+    """A trained forecaster. `names` are its models in the order of the weights; the blend comes last in `lessons`."""
+
+    columns: Columns
+    horizon: int
+    config: ForecastConfig
+    seed: int
+    missing_days: str
+    dispersion: tuple[float, float]
+    categories: dict[str, list[str]]
+    names: tuple[str, ...]
+    lessons: Lessons
+    base_spread: Spread
+    dependence: Dependence
+    scores: pd.DataFrame
+    boosted: Boosted | None = None
+    recurrent: Recurrent | None = None
+    notes: tuple[str, ...] = ()
+    data_hash: str = ""
+    trained_until: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def weights(self) -> pd.DataFrame:
+        """Blend weights as a frame: segment, week, model, weight (only those above 0)."""
+        rows = [
+            (segments.CLASSES[kind], week + 1, name, float(self.lessons.weights[kind, week, number]))
+            for kind in range(len(segments.CLASSES))
+            for week in range(heldout.WEEKS)
+            for number, name in enumerate(self.names)
+            if self.lessons.weights[kind, week, number] > 0
+        ]
+        return pd.DataFrame(rows, columns=["segment", "week", "model", "weight"])
+
+    def save(self, folder) -> None:
+        """Write the model and its manifest to `folder`; see `ml.forecast.artefacts`."""
+        from ml.forecast.artefacts import save
+
+        save(self, folder)
+
+
+@dataclass(frozen=True)
+class ForecastResult:
+    """What a forecast run gives.
+
+    `forecasts`: sku, location, date, model, mean, q01 ... q99. `scores`: held-out measures per model and segment.
+    `weights`: what each model counts for. `withheld`: sku, location, reason. `notes`: what was cleaned or assumed.
+    `parameters`: everything the run used. `timings`: seconds per step.
+    """
+
+    forecasts: pd.DataFrame
+    scores: pd.DataFrame
+    weights: pd.DataFrame
+    withheld: pd.DataFrame
+    notes: tuple[str, ...]
+    parameters: dict
+    timings: dict[str, float]
+    dependence: Dependence
+    model: Model
+
+
+class _Clock:
+    def __init__(self, progress: Progress | None):
+        self.seconds: dict[str, float] = {}
+        self.progress = progress or (lambda _: None)
+        self._last = time.perf_counter()
+
+    def mark(self, step: str, detail: str = "") -> None:
+        now = time.perf_counter()
+        self.seconds[step] = round(self.seconds.get(step, 0.0) + now - self._last, 3)
+        self._last = now
+        self.progress(f"{step}{': ' + detail if detail else ''} ({self.seconds[step]:.1f} s)")
+
+
+def train(
+    history: pd.DataFrame,
+    *,
+    horizon: int,
+    known_future: Iterable[str] = (),
+    past_only: Iterable[str] = (),
+    static: Iterable[str] = (),
+    availability: str | None = None,
+    config: ForecastConfig | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Model:
+    """Learn all models, their blend and their calibration from `history` (sku, location, date, quantity, covariates).
+
+    Nothing after the history is read; the blend and the calibration come from rolling origins inside it. Raises
+    `ForecastError` for a frame or a parameter that cannot be used; odd series are mended or withheld, never an error.
+    """
+    config = config or ForecastConfig()
+    _check_horizon(horizon)
+    columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
+    clock = _Clock(progress)
+    panel = build_panel(history, None, 0, columns, config)
+    clock.mark("read", f"{len(panel.keys)} series, {panel.days} days")
+    recovered = recover_demand(panel.sales, panel.share)
+    dispersion = (recovered.unit, recovered.shape)
+    clock.mark("recover demand")
+    found, ahead = heldout.origins(panel.days, horizon, config)
+    usable = np.flatnonzero(panel.seen.any(1))
+    learnable = len(usable) > 0 and panel.days >= config.min_days and float(np.nansum(panel.sales)) > 0
+    notes = list(panel.notes)
+    boosted_model, recurrent_model = None, None
+    held_boosted, held_recurrent = None, None
+    if learnable and found:
+        before, demand = _as_of(panel, found[-1], dispersion)
+        builder = FeatureBuilder(before, demand.expected)
+        if config.boosted.enabled:
+            held_boosted = _fit_boosted(builder, config, found[-1], horizon, seed)
+            clock.mark("xgboost for held-out days")
+        if config.recurrent.enabled:
+            held_recurrent = fit_recurrent(before, demand.expected, horizon, config.recurrent, seed)
+            clock.mark("lstm for held-out days")
+    names = (
+        *statistical.METHODS,
+        *(["xgboost"] if held_boosted else []),
+        *(["lstm"] if held_recurrent else []),
+    )
+    if found and len(usable):
+        held, base_spread = _hold_out(
+            panel, recovered, found, ahead, dispersion, config, held_boosted, held_recurrent, names, seed
+        )
+        clock.mark("held-out forecasts", f"{held.rows} series-days from {len(found)} origins")
+        lessons = heldout.learn(held, names, seed)
+        clock.mark("blend and calibration")
+        scores = heldout.score(heldout.sample(held, seed), names, seed)
+        dependence = _dependence(held, lessons)
+        clock.mark("scores")
+    else:
+        notes.append("the history is too short to hold days out: the weekday profile is used with wide intervals")
+        lessons, base_spread = heldout.default_lessons(names), Spread(1.5, 1.0)
+        scores, dependence = pd.DataFrame(columns=heldout.SCORE_COLUMNS), Dependence()
+    earned = lessons.weights.sum((0, 1))
+    if held_boosted:
+        builder = FeatureBuilder(panel, recovered.expected)
+        boosted_model = _fit_boosted(builder, config, panel.days, horizon, seed) or held_boosted
+        clock.mark("xgboost on all days")
+    if held_recurrent:
+        if earned[names.index("lstm")] > 0:
+            recurrent_model = update_recurrent(held_recurrent, panel, recovered.expected, config.recurrent, seed)
+            clock.mark("lstm on all days")
+        else:
+            recurrent_model = held_recurrent
+            notes.append("the LSTM earned no weight on held-out days")
+    from ml.forecast.artefacts import snapshot_hash
+
+    return Model(
+        columns, horizon, config, seed, panel.missing_days, dispersion, panel.categories, names, lessons, base_spread,
+        dependence, scores, boosted_model, recurrent_model, tuple(notes), snapshot_hash(panel),
+        str(panel.dates[panel.days - 1]) if len(panel.dates) else "", clock.seconds,
+    )  # fmt: skip
+
+
+def predict(
+    model: Model,
+    history: pd.DataFrame,
+    future: pd.DataFrame | None = None,
+    horizon: int | None = None,
+    *,
+    models: Iterable[str] = (BLEND, *_LEARNED, BASELINE),
+    progress: Progress | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Forecast the days after `history` with a trained model: (forecasts, withheld, notes).
+
+    `history` may hold more days and other series than the model was trained on. `models` are those written out.
+    """
+    horizon = horizon or model.horizon
+    _check_horizon(horizon)
+    if horizon > model.horizon:
+        raise ForecastError(
+            f"This model was trained for a horizon of {model.horizon} days and {horizon} were asked for; train it for {horizon}."
+        )
+    panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
+    panel, withheld = _withhold(panel, model.config)
+    wanted = tuple(dict.fromkeys(models))
+    unknown = set(wanted) - {BLEND, *model.names, *_LEARNED}
+    if unknown:
+        raise ForecastError(f"There is no model named {', '.join(sorted(unknown))}; there are {', '.join(model.names)}.")
+    if not len(panel.keys):
+        return _empty_frame(), withheld, panel.notes
+    demand = recover_demand(panel.sales, panel.share, model.dispersion)
+    used = model.lessons.weights.sum((0, 1)) > 0
+    needed = {name for number, name in enumerate(model.names) if used[number] or name in wanted}
+    if BLEND not in wanted:
+        needed = set(wanted)
+    means = _means(panel, demand, panel.days, horizon, model.boosted, model.recurrent, model.names, needed)
+    kind = segments.demand_class(demand.expected, model.config.min_days)
+    factor = _own_factor(demand.expected, model.base_spread)
+    frame = _frame(model, panel, demand, means, kind, factor, horizon, wanted)
+    if progress:
+        progress(f"{len(panel.keys)} series, {horizon} days")
+    return frame, withheld, panel.notes
+
+
+def forecast(
+    history: pd.DataFrame,
+    future: pd.DataFrame | None = None,
+    *,
+    horizon: int,
+    known_future: Iterable[str] = (),
+    past_only: Iterable[str] = (),
+    static: Iterable[str] = (),
+    availability: str | None = None,
+    config: ForecastConfig | None = None,
+    artefacts=None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ForecastResult:
+    """Train on `history` and forecast the `horizon` days after it; with `artefacts` (a folder), save the model there.
+
+    See `train` and `predict` for the frames and the errors.
+    """
+    columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
+    _check_horizon(horizon)
+    if columns.known_future and future is None:
+        raise ForecastError(
+            f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date and these"
+            f" columns for the {horizon} days after the history."
+        )
+    model = train(
+        history, horizon=horizon, known_future=columns.known_future, past_only=columns.past_only, static=columns.static,
+        availability=availability, config=config, seed=seed, progress=progress,
+    )  # fmt: skip
+    started = time.perf_counter()
+    forecasts, withheld, notes = predict(model, history, future, horizon, progress=progress)
+    timings = {**model.timings, "predict": round(time.perf_counter() - started, 3)}
+    if artefacts is not None:
+        model.save(artefacts)
+    parameters = {
+        "horizon": horizon,
+        "seed": seed,
+        "known_future": list(columns.known_future),
+        "past_only": list(columns.past_only),
+        "static": list(columns.static),
+        "availability": availability,
+        "missing_days": model.missing_days,
+        "config": model.config.model_dump(mode="json"),
+    }
+    every_note = tuple(dict.fromkeys((*model.notes, *notes)))
+    return ForecastResult(
+        forecasts, model.scores, model.weights(), withheld, every_note, parameters, timings, model.dependence, model
+    )
+
+
+def _check_horizon(horizon: int) -> None:
+    if not 1 <= horizon <= LONGEST_HORIZON:
+        raise ForecastError(f"The horizon must be between 1 and {LONGEST_HORIZON} days; it was {horizon}.")
+
+
+def _as_of(panel: Panel, origin: int, dispersion: tuple[float, float]) -> tuple[Panel, Demand]:
+    """The panel and its recovered demand as they were after `origin` days."""
+    known = panel.known.shape[2]
+    before = panel.until(origin, known - origin)
+    return before, recover_demand(before.sales, before.share, dispersion)
+
+
+def _fit_boosted(builder: FeatureBuilder, config: ForecastConfig, until: int, horizon: int, seed: int) -> Boosted | None:
+    rows = boosted.training_rows(builder, config.boosted, until, horizon, seed)
+    if len(rows.target) < 500 or not rows.target.any():
+        return None
+    return boosted.fit_boosted(rows, config.boosted, seed)
+
+
+def _means(
+    panel: Panel, demand: Demand, origin: int, horizon: int, trees, network, names: tuple[str, ...], needed: Iterable[str]
+) -> np.ndarray:
+    """What each model says: [M, N, H], never negative nor NaN; 0 for models that are not needed."""
+    means = np.zeros((len(names), len(panel.keys), horizon), np.float32)
+    level = statistical.moving_average(demand.expected, horizon)
+    for number, name in enumerate(names):
+        if name not in needed:
+            continue
+        if name == "xgboost":
+            means[number] = trees.predict(FeatureBuilder(panel, demand.expected), origin, horizon)
+        elif name == "lstm":
+            means[number] = network.predict(panel, demand.expected, origin, horizon)
+        else:
+            # The baseline is what people do without recovering anything.
+            past = panel.sales if name == BASELINE else demand.expected
+            means[number] = statistical.METHODS[name](past[:, :origin], horizon)
+        means[number] = np.where(np.isfinite(means[number]), np.maximum(means[number], 0), level)
+    highest = np.nan_to_num(demand.expected).max(axis=1, initial=0)
+    return np.minimum(means, _MEAN_LIMIT * highest[None, :, None])
+
+
+def _own_factor(demand: np.ndarray, spread: Spread) -> np.ndarray:
+    recent = demand[:, -_FACTOR_DAYS:]
+    position = (np.arange(recent.shape[1]) - recent.shape[1]) % 7
+    fitted = statistical.weekday_profile(demand, 7)[:, position]
+    return distribution.own_factor(recent, fitted, spread)
+
+
+def _hold_out(
+    panel: Panel, recovered: Demand, found, ahead, dispersion, config, trees, network, names, seed
+) -> tuple[HeldOut, Spread]:
+    """All models' forecasts at the held-out origins, beside what happened; and the spread of the weekday profile."""
+    drawn_demand = recovered.draw(panel.sales, seed)
+    share = panel.share if panel.share is not None else np.ones_like(panel.sales)
+    whole = panel.whole
+    parts = []
+    profile = names.index("weekday_profile")
+    for origin in found:
+        before, demand = _as_of(panel, origin, dispersion)
+        means = _means(before, demand, origin, ahead, trees, network, names, names)
+        target = slice(origin, origin + ahead)
+        # A series that has not begun has nothing to be judged by.
+        keep = panel.seen[:, target] & (panel.first < origin)[:, None]
+        series, lead = np.nonzero(keep)
+        kind = segments.demand_class(demand.expected, config.min_days)
+        parts.append(
+            (origin, demand, means[:, keep], panel.sales[:, target][keep], recovered.expected[:, target][keep],
+             drawn_demand[:, target][keep], share[:, target][keep], series, lead, kind[series])
+        )  # fmt: skip
+    stacked = np.concatenate([part[2] for part in parts], axis=1)
+    drawn = np.concatenate([part[5] for part in parts])
+    base = distribution.fit_spread(drawn, stacked[profile])
+    factor = np.concatenate([_own_factor(part[1].expected, base)[part[7]] for part in parts])
+    lead = np.concatenate([part[8] for part in parts])
+    series = np.concatenate([part[7] for part in parts])
+    held = HeldOut(
+        stacked,
+        np.concatenate([part[3] for part in parts]),
+        np.concatenate([part[4] for part in parts]),
+        drawn,
+        np.concatenate([part[6] for part in parts]),
+        np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),
+        series,
+        lead,
+        np.concatenate([part[9] for part in parts]),
+        segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
+        whole[series],
+        factor,
+    )
+    return held, base
+
+
+def _dependence(held: HeldOut, lessons: Lessons) -> Dependence:
+    """The dependence template from the blend's probability integral transforms at the held-out origins."""
+    blend = held.means.shape[0]
+    mean = lessons.blend(held.means, held.kind, held.week)
+    shape = np.empty(held.rows)
+    for kind in np.unique(held.kind):
+        for week in np.unique(held.week):
+            mine = (held.kind == kind) & (held.week == week)
+            spread = Spread(lessons.units[blend, kind, week], lessons.shapes[blend, kind, week])
+            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine])
+    u = distribution.transform(held.drawn, mean, shape, held.whole, np.random.default_rng(0))
+    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    table = np.full((int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1), np.nan)
+    table[stretch, held.lead] = u
+    return fit_dependence(table)
+
+
+def _withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]:
+    """Set aside series that nothing can be said about, with the reason."""
+    seen = panel.seen
+    last = np.where(seen.any(1), panel.days - 1 - seen[:, ::-1].argmax(1), -1) if panel.days else np.zeros(0, int)
+    never = last < 0
+    stale = ~never & (panel.days - 1 - last >= config.stale_days)
+    reasons = np.full(len(panel.keys), "", object)
+    reasons[never] = "no usable day in the history"
+    for row in np.flatnonzero(stale):
+        reasons[row] = f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
+    out = never | stale
+    withheld = panel.keys[out].assign(reason=reasons[out]).reset_index(drop=True)
+    return panel.select(~out) if out.any() else panel, _typed(withheld, panel)
+
+
+def _typed(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Keys as the file had them: numbers stay numbers."""
+    return frame.astype({name: "int64" for name in panel.whole_keys})
+
+
+def _frame(model: Model, panel: Panel, demand: Demand, means, kind, factor, horizon: int, wanted) -> pd.DataFrame:
+    """The forecast frame, sorted by model, sku, location and date."""
+    count = len(panel.keys)
+    kinds = np.repeat(kind, horizon)
+    weeks = np.tile(segments.horizon_week(horizon), count)
+    factors, whole = np.repeat(factor, horizon), np.repeat(panel.whole, horizon)
+    ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
+    keys = _typed(panel.keys.loc[panel.keys.index.repeat(horizon)].reset_index(drop=True), panel)
+    dates = np.tile(panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]"), count)
+    frames = []
+    for name in wanted:
+        if name == BLEND:
+            number, mean = len(model.names), model.lessons.blend(means.reshape(len(model.names), -1), kinds, weeks)
+        elif name in model.names:
+            number = model.names.index(name)
+            mean = means[number].reshape(-1)
+        else:
+            continue
+        values = heldout.quantiles_of(model.lessons, number, mean, kinds, weeks, factors, whole)
+        values = np.minimum(values, ceiling[:, None].astype(np.float32))
+        columns = {"model": pd.Categorical.from_codes(np.zeros(len(mean), np.int8), [name]), "mean": mean}
+        columns |= {column: values[:, position] for position, column in enumerate(QUANTILE_COLUMNS)}
+        frames.append(pd.DataFrame({"sku": keys["sku"], "location": keys["location"], "date": dates, **columns}))
+    if not frames:
+        return _empty_frame()
+    names = [frame["model"].cat.categories[0] for frame in frames]
+    for frame in frames:
+        frame["model"] = frame["model"].cat.set_categories(names)
+    return pd.concat(frames, ignore_index=True).astype({"model": str})
+
+
+def _empty_frame() -> pd.DataFrame:
+    empty = {"sku": str, "location": str, "date": "datetime64[ns]", "model": str, "mean": "float32"}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32")).items()})
+
+
+assert len(LEVELS) == len(QUANTILE_COLUMNS)

@@ -1,0 +1,34 @@
+"""Demand classes: which series behave alike.
+
+Classes follow Syntetos, Boylan & Croston (2005): average interval between selling days (1.32) and squared coefficient of
+variation of the selling days (0.49); series with fewer observed days than the learned models need are `short`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "short")
+SHORT = CLASSES.index("short")
+_RECENT = 112
+_WEEKS = 4
+
+
+def demand_class(demand: np.ndarray, min_days: int) -> np.ndarray:
+    """Index into `CLASSES` for each row of demand [N, T] (NaN: not observed), from its last 16 weeks."""
+    recent = demand[:, -_RECENT:]
+    seen = np.isfinite(recent)
+    sold = np.where(seen, recent, 0.0)
+    selling = (sold > 0).sum(1)
+    interval = seen.sum(1) / np.maximum(selling, 1)
+    mean = sold.sum(1) / np.maximum(selling, 1)
+    square = (sold**2).sum(1) / np.maximum(selling, 1)
+    variation = np.maximum(square - mean**2, 0) / np.maximum(mean**2, 1e-12)
+    rare, uneven = interval >= 1.32, variation >= 0.49
+    classes = np.where(rare, np.where(uneven, 3, 2), np.where(uneven, 1, 0))
+    return np.where(np.isfinite(demand).sum(1) < min_days, SHORT, classes)
+
+
+def horizon_week(horizon: int) -> np.ndarray:
+    """The week [H] of each lead day, the fourth standing for all later ones."""
+    return np.minimum(np.arange(horizon) // 7, _WEEKS - 1)

@@ -1,0 +1,137 @@
+"""`stockflow forecast`: forecast any file of daily sales, without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def forecast(
+    history: Annotated[Path, typer.Argument(help="CSV or Parquet with sku, location, date, quantity and any covariates")],
+    future: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet with sku, location, date and the known-future columns")
+    ] = None,
+    horizon: Annotated[int, typer.Option(help="Days to forecast")] = 14,
+    known_future: Annotated[str, typer.Option(help="Comma-separated columns known for the days to come")] = "",
+    past_only: Annotated[str, typer.Option(help="Comma-separated columns known only for the past")] = "",
+    static: Annotated[str, typer.Option(help="Comma-separated columns that do not change, such as a category")] = "",
+    availability: Annotated[
+        str | None, typer.Option(help="Column with the share (0 to 1) of the day in stock; sales without stock hide demand")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write the forecasts, .parquet or .csv")] = Path("FORECASTS.parquet"),
+    config: Annotated[Path | None, typer.Option(help="YAML with parameters (see ForecastConfig)")] = None,
+    artefacts: Annotated[Path | None, typer.Option(help="New folder to keep the trained model in")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and file give the same forecast")] = 0,
+) -> None:
+    """Train on HISTORY and forecast the days after it: mean and quantiles per product, location and day."""
+    from ml.forecast import ForecastError
+    from ml.forecast import forecast as run
+
+    try:
+        if out.suffix not in (".parquet", ".csv"):
+            raise ForecastError(f"The output {out} must end in .parquet or .csv.")
+        if not out.parent.is_dir():
+            raise ForecastError(f"The folder {out.parent} for the output does not exist; create it first.")
+        result = run(
+            _read(history, "history"),
+            _read(future, "future") if future else None,
+            horizon=horizon,
+            known_future=_names(known_future),
+            past_only=_names(past_only),
+            static=_names(static),
+            availability=availability or None,
+            config=_config(config),
+            artefacts=artefacts,
+            seed=seed,
+            progress=lambda step: typer.echo(f"  {step}", err=True),
+        )
+        _write(result.forecasts, out)
+    except ForecastError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+    _report(result, out)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _read(path: Path, what: str):
+    import pandas as pd
+
+    from ml.forecast import ForecastError
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix.lower() in (".csv", ".txt", ".gz"):
+            # Codes such as 00123 must stay as they are.
+            return pd.read_csv(path, dtype={"sku": str, "location": str})
+    except FileNotFoundError:
+        raise ForecastError(f"The {what} file {path} does not exist.") from None
+    except pd.errors.EmptyDataError:
+        raise ForecastError(f"The {what} file {path} is empty.") from None
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ForecastError(f"The {what} file {path} cannot be read as {path.suffix[1:].upper()}: {reason}.") from None
+    raise ForecastError(f"The {what} file {path} must be CSV or Parquet and end in .csv or .parquet.")
+
+
+def _config(path: Path | None):
+    import yaml
+    from pydantic import ValidationError
+
+    from ml.forecast import ForecastConfig, ForecastError
+
+    if path is None:
+        return ForecastConfig()
+    try:
+        return ForecastConfig(**(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
+    except OSError:
+        raise ForecastError(f"The configuration {path} cannot be read.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError):
+        raise ForecastError(f"The configuration {path} is not a YAML mapping of parameters.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ForecastError(f"The configuration {path} has a wrong value for {place}: {first['msg']}.") from None
+
+
+def _write(frame, path: Path) -> None:
+    from ml.forecast import ForecastError
+
+    temporary = path.with_name(path.name + ".part")
+    try:
+        if path.suffix == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            frame.to_csv(temporary, index=False, date_format="%Y-%m-%d")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ForecastError(f"The forecasts cannot be written to {path}: {error.strerror or error}.") from None
+
+
+def _report(result, out: Path) -> None:
+    """A short table of held-out quality, what was withheld and where the forecasts are."""
+    for note in result.notes:
+        typer.echo(f"Note: {note}.")
+    pooled = result.scores[result.scores["segment"] == "all"].sort_values("wape")
+    if len(pooled):
+        naive = pooled.set_index("model").at["seasonal_naive", "wape"]
+        typer.echo(f"\nHeld-out days inside the history ({pooled['days'].iloc[0]:,} series-days; lower is better, bias near 0)")
+        typer.echo(f"{'model':<18}{'WAPE':>8}{'in stock':>10}{'pinball':>9}{'bias':>8}{'80 % hit':>10}{'against naive':>15}")
+        for row in pooled.itertuples():
+            gain = row.wape / naive - 1 if naive and naive > 0 else float("nan")
+            typer.echo(
+                f"{row.model:<18}{row.wape:>8.3f}{row.wape_in_stock:>10.3f}{row.pinball:>9.3f}"
+                f"{row.bias_in_stock:>+8.1%}{row.coverage_80:>10.1%}{gain:>+15.1%}"
+            )
+    if len(result.withheld):
+        typer.echo(f"\nWithheld: {len(result.withheld)} series")
+        for row in result.withheld.head(10).itertuples():
+            typer.echo(f"  {row.sku} at {row.location}: {row.reason}")
+    series = len(result.forecasts[["sku", "location"]].drop_duplicates())
+    typer.echo(f"\nForecasts of {series:,} series for {result.parameters['horizon']} days: {out}")

@@ -1,0 +1,80 @@
+"""`stockflow forecast` on files, as a user runs it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ml.forecast.config import QUANTILE_COLUMNS
+from orchestration.cli.forecast import forecast
+
+CONFIG = "boosted: {rounds: 20, rows: 20000, depth: 4}\nrecurrent: {enabled: false}\n"
+
+
+@pytest.fixture
+def app():
+    app = typer.Typer()
+    app.command()(forecast)
+    return app
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(2)
+    days = pd.date_range("2025-01-01", periods=104)
+    frame = pd.DataFrame({"sku": [f"{i:04d}" for i in range(25)]}).merge(pd.DataFrame({"date": days}), how="cross")
+    frame = frame.assign(location="S1", discount=(rng.random(len(frame)) < 0.2) * 0.2, in_stock_share=1.0, category="x")
+    frame["quantity"] = rng.poisson(np.where(frame["date"].dt.dayofweek > 4, 9, 4) * (1 + 2 * frame["discount"]))
+    past = frame["date"] < days[90]
+    frame[past].to_csv(tmp_path / "history.csv", index=False)
+    frame[~past].drop(columns=["quantity", "in_stock_share"]).to_parquet(tmp_path / "future.parquet", index=False)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_csv_in_parquet_out_with_the_quality_table(app, files):
+    out = files / "FORECASTS.parquet"
+    told = CliRunner().invoke(
+        app,
+        [str(files / "history.csv"), "--future", str(files / "future.parquet"), "--horizon", "14", "--known-future", "discount",
+         "--static", "category", "--availability", "in_stock_share", "--out", str(out), "--config", str(files / "config.yaml")],
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    assert "seasonal_naive" in told.output
+    assert str(out) in told.output
+    written = pd.read_parquet(out)
+    assert list(written.columns) == ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS]
+    assert {"blend", "xgboost", "seasonal_naive"} <= set(written["model"])
+    blend = written[written["model"] == "blend"]
+    assert len(blend) == 25 * 14
+    assert blend["sku"].iloc[0] == "0000"  # codes keep their zeros
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.csv"], "does not exist"),
+        (["history.csv", "--known-future", "discount"], "need a future table"),
+        (["history.csv", "--static", "colour"], "lacks the column colour"),
+        (["config.yaml"], "must be CSV or Parquet"),
+        (["broken.parquet"], "cannot be read as PARQUET"),
+        (["empty.csv"], "is empty"),
+        (["history.csv", "--out", "forecast.txt"], "must end in .parquet or .csv"),
+        (["history.csv", "--out", "nowhere/forecast.csv"], "does not exist; create it"),
+        (["history.csv", "--config", "wrong.yaml"], "wrong value for boosted.rounds"),
+        (["history.csv", "--horizon", "0"], "horizon must be"),
+    ],
+)
+def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    (files / "broken.parquet").write_bytes(b"PAR1 nonsense")
+    (files / "empty.csv").write_text("")
+    (files / "wrong.yaml").write_text("boosted: {rounds: many}")
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 1
+    assert message in told.output
+    assert "Traceback" not in told.output
+    assert len([line for line in told.output.splitlines() if line.startswith("Error")]) == 1

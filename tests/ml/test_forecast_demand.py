@@ -1,0 +1,73 @@
+"""Demand recovery against a simulated shop whose shelves run empty because demand was high."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.demand import recover_demand
+
+HOURS = 16
+
+
+def shop(shape: float, cover: float, seed: int = 3, series: int = 500, days: int = 120):
+    """Demand, sales and in-stock share [series, days] of customers arriving by the hour until the shelf is empty."""
+    rng = np.random.default_rng(seed)
+    mean = rng.gamma(1.5, 3, series) + 0.3
+    weekday = np.array([0.8, 0.85, 0.9, 1, 1.1, 1.3, 1.15])[np.arange(days) % 7]
+    rate = mean[:, None] * weekday * rng.gamma(shape, 1 / shape, (series, days))
+    stock = np.ceil(mean[:, None] * cover * rng.uniform(0.6, 2.0, (series, days)))
+    # Customers are spread over the day; the stock-out is the instant the last unit goes.
+    count = rng.poisson(rate)
+    share = np.ones_like(rate)
+    out = count >= stock
+    share[out] = rng.beta(stock[out], count[out] - stock[out] + 1)  # order statistic of uniform arrivals
+    return count.astype(float), np.minimum(count, stock), share
+
+
+@pytest.mark.parametrize(("shape", "cover"), [(2.0, 1.0), (4.0, 1.1), (8.0, 1.3)])
+def test_recovered_demand_is_right_overall_and_for_short_and_long_stock_outs(shape, cover):
+    demand, sales, share = shop(shape, cover)
+    recovered = recover_demand(sales, share)
+    assert sales.sum() / demand.sum() < 0.95  # there is something to recover
+    assert recovered.expected.sum() / demand.sum() == pytest.approx(1, abs=0.03)
+    for low, high in [(0.25, 0.5), (0.5, 0.75), (0.75, 0.999)]:
+        band = (share >= low) & (share < high)
+        assert recovered.expected[band].sum() / demand[band].sum() == pytest.approx(1, abs=0.07), (low, high)
+
+
+def test_a_random_completion_has_the_mean_and_about_the_spread_of_the_demand_it_stands_for():
+    demand, sales, share = shop(4.0, 1.1)
+    recovered = recover_demand(sales, share)
+    drawn = recovered.draw(sales, seed=1)
+    censored = share < 0.999
+    assert drawn[censored].mean() == pytest.approx(demand[censored].mean(), rel=0.05)
+    assert drawn[censored].std() == pytest.approx(demand[censored].std(), rel=0.15)
+    assert (drawn >= sales - 1e-4).all()
+    assert np.array_equal(drawn, recovered.draw(sales, seed=1))
+
+
+def test_days_without_stock_get_the_usual_demand_and_not_zero():
+    rng = np.random.default_rng(0)
+    sales = rng.poisson(5.0, (50, 60)).astype(float)
+    share = np.ones_like(sales)
+    sales[:, 30:37], share[:, 30:37] = 0, 0
+    recovered = recover_demand(sales, share)
+    assert recovered.expected[:, 30:37].mean() == pytest.approx(5, rel=0.1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 6), st.integers(0, 30), st.integers(0, 10_000), st.floats(1e-3, 1e6))
+def test_recovery_never_goes_below_sales_nor_out_of_bounds(series, days, seed, scale):
+    rng = np.random.default_rng(seed)
+    sales = rng.poisson(1.0, (series, days)) * scale
+    sales[rng.random(sales.shape) < 0.2] = np.nan
+    share = rng.choice([0.0, 0.3, 1.0, np.nan], sales.shape)
+    recovered = recover_demand(sales, share)
+    seen = np.isfinite(sales)
+    assert np.array_equal(np.isfinite(recovered.expected), seen)
+    assert (recovered.expected[seen] >= sales[seen] * (1 - 1e-5)).all()
+    if seen.any():
+        assert recovered.expected[seen].max() <= 30 * max(np.nanmax(sales), 1e-6)

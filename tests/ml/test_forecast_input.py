@@ -1,0 +1,188 @@
+"""Bad input: a forecast or a clear reason, never a crash, never NaN, never hundreds for a product that sells 0 to 4."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ml.forecast import BoostedConfig, ForecastConfig, ForecastError, RecurrentConfig, train
+from ml.forecast import forecast as run
+from ml.forecast.config import QUANTILE_COLUMNS
+
+QUICK = ForecastConfig(boosted=BoostedConfig(rounds=10, rows=5_000, depth=3), recurrent=RecurrentConfig(enabled=False))
+
+
+def rows(quantities, sku="A", location="S", start="2025-01-01"):
+    return pd.DataFrame(
+        {"sku": sku, "location": location, "date": pd.date_range(start, periods=len(quantities)), "quantity": quantities}
+    )
+
+
+def check(result, series: int, horizon: int = 14):
+    """Every forecast is a distribution: finite, not negative, not crossing, one row a day for each model."""
+    frame = result.forecasts
+    values = frame[["mean", *QUANTILE_COLUMNS]].to_numpy()
+    assert np.isfinite(values).all()
+    assert (values >= 0).all()
+    assert (np.diff(values[:, 1:], axis=1) >= 0).all()
+    assert (frame.groupby(["model", "sku", "location"]).size() == horizon).all()
+    assert len(frame[frame["model"] == "blend"]) == series * horizon
+    assert series + len(result.withheld) == len(pd.concat([frame[["sku", "location"]], result.withheld[["sku", "location"]]]).drop_duplicates())  # fmt: skip
+    return frame[frame["model"] == "blend"]
+
+
+def steady(days=90, series=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rows(rng.integers(0, 5, days), sku=f"P{i:02d}") for i in range(series)]
+
+
+@pytest.mark.parametrize(
+    "quantities",
+    [[0] * 90, [3], [3] * 90, [1, 0], [0] * 89 + [2], [5] + [0] * 89, [-2] * 60, [0.25, 1.5] * 40, list(range(100))],
+    ids=["zeros", "one", "constant", "two", "last", "first", "negative", "fractions", "ramp"],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_odd_series(quantities, alone):
+    frame = rows(quantities)
+    company = [] if alone else steady()
+    if company:  # all end on the same day
+        frame["date"] += company[0]["date"].max() - frame["date"].max()
+    blend = check(run(pd.concat([frame, *company]), horizon=14, config=QUICK), 1 + len(company))
+    mean = blend.loc[blend["sku"] == "A", "mean"].mean()
+    assert mean <= 2 * max(*quantities, 0) + 0.5
+    if quantities == [3] * 90:
+        assert mean == pytest.approx(3, rel=0.15)
+    if not any(q > 0 for q in quantities):
+        assert mean == 0
+
+
+def test_no_rows_at_all():
+    result = run(rows([]), horizon=7, config=QUICK)
+    assert result.forecasts.empty
+    assert list(result.forecasts.columns) == ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS]
+
+
+@pytest.mark.parametrize("spikes", [[40], [40, 70], [-1]])
+def test_a_wrong_decimal_point_does_not_set_the_level(spikes):
+    series = steady()
+    for spike in spikes:
+        series[3].loc[series[3].index[spike], "quantity"] = 10**9
+    blend = check(run(pd.concat(series), horizon=14, config=QUICK), 30)
+    assert blend[["mean", "q99"]].to_numpy().max() < 100
+
+
+def test_a_spike_in_every_series_does_not_either():
+    series = steady()
+    for number, frame in enumerate(series):
+        frame.loc[frame.index[number * 3], "quantity"] = 10**9
+    blend = check(run(pd.concat(series), horizon=14, config=QUICK), 30)
+    assert blend[["mean", "q99"]].to_numpy().max() < 100
+
+
+def test_repeated_rows_count_once_and_parts_of_a_day_are_added():
+    series = steady(series=3)
+    clean = run(pd.concat(series), horizon=7, config=QUICK)
+    twice = run(pd.concat([*series, *series]), horizon=7, config=QUICK)
+    pd.testing.assert_frame_equal(clean.forecasts, twice.forecasts)
+    assert any("counted once" in note for note in twice.notes)
+    halves = [frame.assign(quantity=frame["quantity"] * share) for frame in series for share in (0.25, 0.75)]
+    split = run(pd.concat(halves), horizon=7, config=QUICK)
+    assert split.forecasts["mean"].mean() == pytest.approx(clean.forecasts["mean"].mean(), rel=0.15)
+
+
+def test_a_file_without_zeros_lists_sales_and_one_with_zeros_lists_days():
+    listed = pd.concat([rows([4, 0, 0, 0] * 30, sku=f"P{i}") for i in range(5)])
+    sales_only = run(listed[listed["quantity"] > 0], horizon=8, config=QUICK)
+    every_day = run(listed, horizon=8, config=QUICK)
+    for result in (sales_only, every_day):
+        blend = result.forecasts[result.forecasts["model"] == "blend"]
+        assert blend["mean"].mean() == pytest.approx(1, rel=0.25)
+    closed = listed[(listed["date"].dt.dayofweek < 5) | (listed["quantity"] == 0)]
+    unknown = run(closed, horizon=8, config=ForecastConfig(**{**QUICK.model_dump(), "missing_days": "unknown"}))
+    assert unknown.model.missing_days == "unknown"
+
+
+def test_a_discontinued_series_is_withheld_with_its_reason():
+    old = rows([3, 0] * 20, sku="OLD", start="2024-06-01")
+    result = run(pd.concat([old, *steady()]), horizon=14, config=QUICK)
+    check(result, 30)
+    assert result.withheld["sku"].tolist() == ["OLD"]
+    assert "no row since 2024-07-10" in result.withheld["reason"].iloc[0]
+
+
+def test_future_days_that_are_missing_and_covariates_that_are_null():
+    history = pd.concat(steady()).assign(promo=lambda f: (f["date"].dt.day % 5 == 0) * 1.0, nothing=np.nan)
+    days = pd.date_range(history["date"].max() + pd.Timedelta(days=1), periods=14)
+    future = history[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days[::2]}), how="cross")
+    future = future.assign(promo=0.0, nothing=np.nan)
+    future = pd.concat([future, future.iloc[:3], future.assign(sku="UNKNOWN")])
+    result = run(
+        history, future, horizon=14, known_future=["promo", "nothing"], past_only=[], availability=None, config=QUICK
+    )
+    check(result, 30)
+    assert any("lacks 210 of 420" in note for note in result.notes)
+    nothing_known = run(history, future.iloc[:0], horizon=14, known_future=["promo"], past_only=["nothing"], config=QUICK)
+    check(nothing_known, 30)
+
+
+def test_keys_come_back_as_they_were_and_match_across_types():
+    history = pd.concat(steady(series=25)).assign(sku=lambda f: f["sku"].str[1:].astype(int), promo=1.0)
+    days = pd.date_range(history["date"].max() + pd.Timedelta(days=1), periods=14)
+    future = history[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
+    result = run(history, future.assign(sku=future["sku"].astype(str), promo=2.0), horizon=14, known_future=["promo"], config=QUICK)  # fmt: skip
+    assert result.forecasts["sku"].dtype == np.int64
+    assert not any("lacks" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="quantity"), "lacks the column quantity"),
+        (lambda f: f.assign(quantity="many"), "quantity must hold numbers"),
+        (lambda f: f.assign(date="yesterday"), "not a date"),
+    ],
+)
+def test_unusable_frames_are_refused_in_one_sentence(change, message):
+    with pytest.raises(ForecastError, match=message) as error:
+        run(change(rows([1, 2, 3])), horizon=7, config=QUICK)
+    assert "\n" not in str(error.value)
+
+
+def test_unusable_parameters_are_refused():
+    frame = rows([1, 2, 3]).assign(promo=1)
+    with pytest.raises(ForecastError, match="need a future table"):
+        run(frame, horizon=7, known_future=["promo"], config=QUICK)
+    with pytest.raises(ForecastError, match="horizon must be"):
+        run(frame, horizon=0, config=QUICK)
+    with pytest.raises(ForecastError, match="named twice"):
+        train(frame, horizon=7, known_future=["promo"], past_only=["promo"], config=QUICK)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(st.none(), st.integers(-3, 4), st.sampled_from([0.5, 1e9, np.inf, np.nan])), min_size=0, max_size=60
+        ),
+        max_size=5,
+    ),
+    st.integers(1, 30),
+    st.integers(0, 1000),
+)
+def test_anything_gives_distributions(series, horizon, seed):
+    rng = np.random.default_rng(seed)
+    frames = []
+    for number, quantities in enumerate(series):
+        frame = rows([np.nan if q is None else q for q in quantities], sku=f"S{number}")
+        frame["share"], frame["promo"] = rng.choice([0, 0.5, 1, np.nan], len(frame)), rng.choice([0, 1, np.nan], len(frame))
+        frames.append(frame[[q is not None for q in quantities]])
+    history = pd.concat([rows([]).assign(share=0.0, promo=0.0), *frames])
+    future = history[["sku", "location", "date", "promo"]].assign(date=lambda f: f["date"] + pd.Timedelta(days=20))
+    result = run(history, future, horizon=horizon, known_future=["promo"], availability="share", config=QUICK, seed=seed)
+    values = result.forecasts[["mean", *QUANTILE_COLUMNS]].to_numpy(float)
+    assert np.isfinite(values).all()
+    assert (values >= 0).all()
+    assert (np.diff(values[:, 1:], axis=1) >= 0).all()
