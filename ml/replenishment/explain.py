@@ -121,7 +121,7 @@ def _steps(told: dict[str, Any], row: Mapping[str, Any]) -> list[str]:
     for other in told["alternatives"]:
         lines.append(
             f"Not chosen: {other['kind']} from {other['source']}, ordered {other['order_on']}, there "
-            f"{other['arrives_on']}, {other['unit_landed']:g} per unit, {other['lost_before_arrival']:g} lost before it "
-            f"arrives, cost {other['cost']:g} against {told['cost']:g} {told['currency']}."
+            f"{other['arrives_on']}, {other['unit_landed']:g} per unit, {other['lost_before_arrival']:g} lost before "
+            f"it arrives, cost {other['cost']:g} against {told['cost']:g} {told['currency']}."
         )
     return lines

@@ -103,7 +103,7 @@ def _plan(cycle: Cycle, part: Decided, cycle_date: np.datetime64) -> pd.DataFram
         for day in range(now, int(on_sale.max())):
             before = day < on_sale
             there = np.where(before, np.maximum(there - typical[:, day], 0.0) + coming[:, day + 1], there)
-        later = arriving[rows, until] - arriving[rows, on_sale + 1]
+        later = arriving[rows, np.maximum(until, on_sale + 1)] - arriving[rows, on_sale + 1]
         needed = used[rows, until] - used[rows, on_sale] + safety - there - later
         _, above = lots.neighbours(lots.micro(needed), pack, chosen["minimum"].to_numpy())
         above = np.where(now == first_day, chosen["packs"].to_numpy(), above)

@@ -64,13 +64,7 @@ def coming(item="A", location="S1", quantity=0, expected_on=MONDAY, **more):
 
 
 def shop(
-    position=(stock(),),
-    offers=(offer(),),
-    suppliers=(supplier(),),
-    items=(product(),),
-    forecasts=None,
-    parameters=None,
-    **tables,
+    position=None, offers=None, suppliers=None, items=None, forecasts=None, parameters=None, **tables
 ) -> FrozenInputs:
     """One store S1, one item A that sells 10 a day for 10 EUR and is bought at 6 from Nordmilk, 2 days, any day.
 
@@ -78,10 +72,10 @@ def shop(
     """
     settings = {"receiving_days": 0, "policy": {"service_target": 0.95}, **(parameters or {})}
     return FrozenInputs(
-        position=pd.DataFrame(list(position)),
-        offers=pd.DataFrame(list(offers)),
-        suppliers=pd.DataFrame(list(suppliers)),
-        items=pd.DataFrame(list(items)),
+        position=pd.DataFrame(position or [stock()]),
+        offers=pd.DataFrame(offers or [offer()]),
+        suppliers=pd.DataFrame(suppliers or [supplier()]),
+        items=pd.DataFrame(items or [product()]),
         forecasts=forecast("A") if forecasts is None else forecasts,
         parameters=Parameters.model_validate(settings),
         **{name: rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows)) for name, rows in tables.items()},
