@@ -119,11 +119,17 @@ def column_names(text: str) -> set[str]:
 
 
 @cache
+def _session() -> duckdb.DuckDBPyConnection:
+    """One private in-memory session for parsing and for trying patterns; each use takes a cursor of its own."""
+    return duckdb.connect()
+
+
+@cache
 def parse(text: str) -> dict[str, Any]:
     """The syntax tree of one expression; refuses what is not exactly one."""
     if "\x00" in text or len(text) > 5000:
         raise ExpressionError(f"The expression {text[:60]!r} is too long or holds a NUL character; shorten it.")
-    with duckdb.connect() as db:
+    with _session().cursor() as db:
         try:
             row = db.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [f"SELECT {text}\n"]).fetchone()
         except duckdb.Error as error:
@@ -252,10 +258,10 @@ class _Compiler:
         return self.like(f"(CASE {arms} ELSE {results[-1].sql} END)", results, *whens)
 
     def _cast(self, node: dict[str, Any]) -> Value:
-        # The parser writes `true` and `false` as casts; every other conversion has a function of its own.
-        child = node["child"]
-        if node["cast_type"]["id"] == "BOOLEAN" and child["class"] == "CONSTANT" and child["value"]["value"] in "tf":
-            return Value("TRUE" if child["value"]["value"] == "t" else "FALSE", Kind.FLAG)
+        # The parser takes date(x) and text(x) for casts, and writes `true` as a cast too.
+        child, target = node["child"], node["cast_type"]
+        if target.get("type_info") is None and target["id"] in _CASTS:
+            return _CASTS[target["id"]](self, [self.value(child)])
         raise self.refuse("casts are not allowed; use number(), text(), date(), instant() or flag().")
 
     def _function(self, node: dict[str, Any]) -> Value:
@@ -281,13 +287,13 @@ class _Compiler:
         names = []
         for child in children:
             if child["class"] != "COLUMN_REF" or len(child["column_names"]) != 1:
-                raise self.refuse("line_id() takes names of this record's fields, e.g. line_id(order_code, item_code).")
+                raise self.refuse("line_id() takes names of this record's fields, e.g. line_id(item_code, quantity).")
             name = child["column_names"][0]
             if name not in self.scope.fields:
                 raise self.refuse(f"line_id() knows no field {name!r}; there are: {', '.join(self.scope.fields)}.")
             names.append(name)
         if not names:
-            raise self.refuse("line_id() needs the fields that tell lines apart, the document first.")
+            raise self.refuse("line_id() needs the fields that tell the lines of a document apart.")
         self.scope.line_ids.append(tuple(names))
         return Value('"line_id"', Kind.TEXT)
 
@@ -497,7 +503,7 @@ def _substr(c: _Compiler, values: list[Value]) -> Value:
 def _matches(c: _Compiler, values: list[Value]) -> Value:
     _arguments(c, "matches", values, 2, 2)
     pattern = c.constant_text(values[1], "the pattern of matches()")
-    with duckdb.connect() as db:
+    with _session().cursor() as db:
         try:
             db.execute(f"SELECT regexp_matches('', {pattern})")
         except duckdb.Error as error:
@@ -524,7 +530,7 @@ def _by_format(c: _Compiler, values: list[Value], name: str) -> Value:
     """The first value, parsed by the format that is the second one, as a local time."""
     layout = c.constant_text(values[1], f"the format of {name}()")
     try:
-        with duckdb.connect() as db:
+        with _session().cursor() as db:
             db.execute(f"SELECT try_strptime('', {layout})")
     except duckdb.Error as error:
         raise c.refuse(f"the format {layout} cannot be read: {_first_line(error)}.") from error
@@ -613,6 +619,9 @@ _FUNCTIONS: dict[str, Function] = {
     "sum": _aggregate("sum", "sum({0})", Kind.NUMBER),
     "count": _count,
 }
+
+
+_CASTS: dict[str, Function] = {"VARCHAR": _text, "DATE": _date, "BOOLEAN": _flag}
 
 
 def function_names() -> list[str]:

@@ -56,6 +56,7 @@ class ImportReport:
     unchanged: int = 0
     quarantined: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     explained: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
     repeats_dropped: bool = False
@@ -78,15 +79,19 @@ class ImportReport:
         shown += [f"accepted {self.accepted}", f"unchanged {self.unchanged}"]
         if self.repeated and self.repeats_dropped:
             shown.append(f"  {self.repeated} repeated_line: identical to another line of its document, dropped")
+        shown += self._counted(self.skipped)
         shown.append(f"quarantined {self.quarantined}")
-        for reason, count in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0])):
-            shown.append(f"  {count} {reason}: {self.explained.get(reason, '')}".rstrip(": "))
+        shown += self._counted(self.reasons)
         if self.repeated and not self.repeats_dropped:
             shown.append(f"{self.repeated} of the rows repeat a line of their document and are kept as lines of their own")
         if self.records:
             shown.append("landed " + ", ".join(f"{count} {entity}" for entity, count in sorted(self.records.items())))
         shown.append(f"{self.received} rows in {self.seconds:.1f} s ({self.rows_per_second:,.0f} rows/s)")
         return shown
+
+    def _counted(self, reasons: Counter[str]) -> list[str]:
+        ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        return [f"  {count} {reason}: {self.explained[reason]}" for reason, count in ordered]
 
 
 def import_file(
@@ -159,6 +164,7 @@ class _Chunk:
     file_rows: dict[str, list[np.ndarray]] = field(default_factory=dict)
     counts: dict[str, list[np.ndarray]] = field(default_factory=dict)
     rejected: list[pa.Table] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
     explained: dict[str, str] = field(default_factory=dict)
 
     def extract(self, stream: str, cursor: str) -> Extract:
@@ -189,14 +195,12 @@ class _Session:
             db.execute(f"CREATE TEMP TABLE repeats_{record.index} (file_row BIGINT, ordinal BIGINT)")
             if record.repeats:
                 db.execute(f"INSERT INTO repeats_{record.index} {record.repeats}")
-        found = []
         for record in self.plan.records:
             if record.conflicts:
-                found += self._aside(record.entity, *CONFLICT, record.conflicts)
+                self._aside(record.entity, *CONFLICT, record.conflicts)
         for record in self.plan.records:
             if record.grouped:
                 self._gather(record)
-        return
 
     def _hash_customers(self) -> None:
         """The keyed hash of every distinct customer id: the only step that leaves SQL, once per customer."""
@@ -215,13 +219,12 @@ class _Session:
         self.db.execute("CREATE TEMP TABLE customer_hashes AS SELECT * FROM hashes_arrow")
         self.db.unregister("hashes_arrow")
 
-    def _aside(self, entity: str, reason: str, detail: str, rows: str) -> list:
+    def _aside(self, entity: str, reason: str, detail: str, rows: str) -> None:
         self.db.execute(
             f"INSERT INTO set_aside SELECT file_row, $entity, $reason, $detail FROM ({rows}) "
             "WHERE file_row NOT IN (SELECT file_row FROM set_aside)",
             {"entity": entity, "reason": reason, "detail": detail},
         )
-        return []
 
     def _gather(self, record: RecordPlan) -> None:
         self.db.execute(f"CREATE TEMP TABLE gathered_{record.index} AS {record.query}")
@@ -275,7 +278,8 @@ class _ChunkReader:
                 if self.low == 1:
                     found.append((record, self._gathered(record)))
             else:
-                found.append((record, self.db.execute(record.query).to_arrow_table()))
+                # sql() gathers the result on all cores, execute() would stream it through one.
+                found.append((record, self.db.sql(record.query).to_arrow_table()))
         for record, table in found:
             self._reject_by_check(record, table)
         refused = np.unique(np.concatenate(self.refused)) if self.refused else np.empty(0, np.int64)
@@ -288,19 +292,24 @@ class _ChunkReader:
 
     def _reject_by_rule(self) -> None:
         plan = self.session.plan
-        table = self.db.execute(
-            "SELECT file_row, base_reason AS reason, payload FROM base WHERE base_reason IS NOT NULL ORDER BY file_row"
-        ).to_arrow_table()
         codes = [reason for reason, _ in plan.base_reasons]
         details = [detail for _, detail in plan.base_reasons]
+        skips = f"base_reason BETWEEN {plan.skips.start} AND {plan.skips.stop - 1}"
+        table = self.db.sql(
+            f"SELECT file_row, base_reason AS reason, {plan.payload} AS payload FROM base "
+            f"WHERE base_reason IS NOT NULL AND NOT ({skips}) ORDER BY file_row"
+        ).to_arrow_table()
         self._reject(plan.entity, table, codes, details)
+        for code, count in self.db.sql(f"SELECT base_reason, count(*) FROM base WHERE {skips} GROUP BY ALL").fetchall():
+            self.out.skipped[codes[code]] += count
+            self.out.explained[codes[code]] = details[code]
 
     def _reject_set_aside(self) -> None:
         for entity, reason, detail in self.db.execute(
             "SELECT DISTINCT entity, reason, detail FROM set_aside ORDER BY ALL"
         ).fetchall():
             table = self.db.execute(
-                "SELECT file_row, 0 AS reason, payload FROM base SEMI JOIN "
+                f"SELECT file_row, 0 AS reason, {self.session.plan.payload} AS payload FROM base SEMI JOIN "
                 "(SELECT file_row FROM set_aside WHERE entity = $entity AND reason = $reason) USING (file_row)",
                 {"entity": entity, "reason": reason},
             ).to_arrow_table()
@@ -403,11 +412,9 @@ def _count(report: ImportReport, chunk: _Chunk, landed: Landed) -> None:
         accepted = len(np.unique(np.concatenate(own_rows)))
     report.accepted += accepted
     report.quarantined += quarantined
-    if not chunk.own:
-        # Gathered records land with the first chunk and answer for the rows of all chunks.
-        report.unchanged += chunk.rows - quarantined - accepted
-    else:
-        report.unchanged += chunk.rows - quarantined - accepted
+    # Records gathered from many rows land with the first chunk and answer for the rows of all of them.
+    report.unchanged += chunk.rows - quarantined - accepted
+    report.skipped += chunk.skipped
     report.reasons += rejected
     report.explained.update(chunk.explained)
 

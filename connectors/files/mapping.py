@@ -90,11 +90,13 @@ class KindMapping(_Part):
     """Everything one kind of import makes of a row.
 
     `values` are named intermediate expressions, each may use those before it. `quarantine` sets rows aside under a
-    named reason. A row that no record applies to is quarantined as `no_rule_applies`: nothing disappears silently.
+    named reason, `skip` passes over rows that rightly say nothing for this kind (they count as unchanged, with the
+    reason). A row that no record applies to is quarantined as `no_rule_applies`: nothing disappears silently.
     """
 
     values: dict[Name, Expression] = {}
     quarantine: dict[Name, Expression] = {}
+    skip: dict[Name, Expression] = {}
     repeated_lines: Literal["keep", "drop"] = "keep"
     records: Annotated[tuple[RecordMapping, ...], Field(min_length=1)]
 

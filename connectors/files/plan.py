@@ -59,11 +59,24 @@ class KindPlan:
     argument SQLs whose hashes it expects in the tables of those names."""
 
     base: str
+    payload: str
     base_reasons: tuple[tuple[str, str], ...]
+    skips: range
     customer_ids: Dict[str, str]
     records: tuple[RecordPlan, ...]
     entity: str
     drop_repeats: bool
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One record mapping with its expressions compiled: `late` are the fields made with line_id, `line` its arguments."""
+
+    record: RecordMapping
+    model: type[Record]
+    values: Dict[str, Value]
+    late: tuple[str, ...]
+    line: tuple[str, ...]
 
 
 NO_RULE = ("no_rule_applies", "no record of the mapping applies to this row")
@@ -72,7 +85,7 @@ CONFLICT = ("key_repeated", "the file has this key more than once, with differen
 
 def wanted_columns(kind: KindMapping) -> frozenset[str]:
     """Every name a kind's expressions mention."""
-    texts = [*kind.values.values(), *kind.quarantine.values()]
+    texts = [*kind.values.values(), *kind.quarantine.values(), *kind.skip.values()]
     for record in kind.records:
         texts += [*record.fields.values(), *([record.when] if record.when else [])]
     return frozenset().union(*(column_names(text) for text in texts))
@@ -104,20 +117,25 @@ class _Compiler:
             value = self.expression(text)
             steps.append((name, value.sql))
             self.names[name] = Value(quote(f"v:{name}"), value.kind, value.computed, value.columns)
-        rules = [(name, self.condition(text)) for name, text in self.kind.quarantine.items()]
+        rules = {**self.kind.quarantine, **self.kind.skip}
         whens = [self.condition(record.when) if record.when else "TRUE" for record in self.kind.records]
-        compiled = [self.record(i, r, w) for i, (r, w) in enumerate(zip(self.kind.records, whens, strict=True))]
+        arms = "".join(f"WHEN {self.condition(text)} THEN {i} " for i, text in enumerate(rules.values()))
+        drafts = [self.draft(record) for record in self.kind.records]
+        # Every column is known to be used or not from here on.
+        payload = self.payload(self.payload_columns())
+        records = [
+            self.record(i, draft, when, payload) for i, (draft, when) in enumerate(zip(drafts, whens, strict=True))
+        ]
         rows_own = [w for r, w in zip(self.kind.records, whens, strict=True) if not r.one_per] or whens
         applies = " OR ".join(f"coalesce({when}, FALSE)" for when in rows_own)
-        arms = "".join(f"WHEN {sql} THEN {i} " for i, (_, sql) in enumerate(rules))
-        routed = f"CASE {arms}WHEN NOT ({applies}) THEN {len(rules)} END AS base_reason"
-        payload = self.payload_columns()
-        reasons = [(name, f"rule of the mapping: {self.kind.quarantine[name]}") for name, _ in rules]
+        routed = f"CAST(CASE {arms}WHEN NOT ({applies}) THEN {len(rules)} END AS SMALLINT) AS base_reason"
         return KindPlan(
-            base=self.base(steps, routed, payload),
-            base_reasons=(*reasons, NO_RULE),
+            base=self.base(steps, routed),
+            payload=payload,
+            base_reasons=(*((name, f"rule of the mapping: {text}") for name, text in rules.items()), NO_RULE),
+            skips=range(len(self.kind.quarantine), len(rules)),
             customer_ids={alias: sql for sql, alias in self.customer_ids.items()},
-            records=tuple(compiled),
+            records=tuple(records),
             entity=self.kind.records[0].entity,
             drop_repeats=self.kind.repeated_lines == "drop",
         )
@@ -160,8 +178,9 @@ class _Compiler:
         kept = self.used | set(self.mapping.keep_columns)
         return [column for column in self.file_columns if column in kept and column not in self.mapping.personal]
 
-    def base(self, steps: list[tuple[str, str]], routed: str, payload: list[str]) -> str:
-        columns = [column for column in self.file_columns if column in self.used or column in payload]
+    def base(self, steps: list[tuple[str, str]], routed: str) -> str:
+        kept = self.used | set(self.mapping.keep_columns)
+        columns = [column for column in self.file_columns if column in kept]
         selected = "".join(f", source.{column_name(column)}" for column in columns)
         hashes = "".join(f", {quote(alias)}.hash AS {quote(alias)}" for alias in self.customer_ids.values())
         joins = "".join(
@@ -171,7 +190,7 @@ class _Compiler:
         query = f"SELECT source.file_row{selected}{hashes} FROM source{joins}"
         for name, sql in steps:
             query = f"SELECT *, {sql} AS {quote(f'v:{name}')} FROM ({query})"
-        return f"SELECT *, {routed}, {self.payload(payload)} AS payload FROM ({query})"
+        return f"SELECT *, {routed} FROM ({query})"
 
     def payload(self, columns: list[str]) -> str:
         parts = []
@@ -188,7 +207,8 @@ class _Compiler:
 
     # -- Records -------------------------------------------------------------------------------------------------------
 
-    def record(self, index: int, record: RecordMapping, when: str) -> RecordPlan:
+    def draft(self, record: RecordMapping) -> Draft:
+        """The record's expressions, compiled; refuses what cannot go together."""
         model, grouped = ENTITIES[record.entity], bool(record.one_per)
         lines: list[tuple[str, ...]] = []
         values = {}
@@ -203,33 +223,36 @@ class _Compiler:
             except ExpressionError as error:
                 raise ExpressionError(f"{record.entity}.{name}: {error}") from error
         self.complete(model, record)
-        late = [n for n in values if '"line_id"' in values[n].sql]
-        early = [n for n in values if n not in late]
+        late = tuple(n for n in values if '"line_id"' in values[n].sql)
         if len(set(lines)) > 1:
             raise PermanentError(f"{record.entity}: line_id() may be used with one set of fields only.")
         if lines and set(lines[0]) & set(late):
             raise PermanentError(f"{record.entity}: line_id() cannot be made of the field it makes.")
+        return Draft(record, model, values, late, lines[0] if lines else ())
+
+    def record(self, index: int, draft: Draft, when: str, payload: str) -> RecordPlan:
+        record, model, values = draft.record, draft.model, draft.values
         latest = None if model.plannable else self.latest
         every = [c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n].kind, latest)]
         chosen = f"base_reason IS NULL AND coalesce({when}, FALSE) AND file_row NOT IN (SELECT file_row FROM set_aside)"
-        rows = self.rows(index, record, values, early, chosen, bool(lines), grouped)
-        fields = self.converted(model, values, early, rows, absent=[n for n in model.model_fields if n not in values])
+        early = [n for n in values if n not in draft.late]
+        absent = [n for n in model.model_fields if n not in values]
+        fields = self.converted(model, values, early, self.rows(index, draft, chosen, payload), absent)
         repeats = conflicts = members = None
-        if lines:
-            repeats = self.repeats(index, model, lines[0], late, fields)
-            line = ", ".join(f"coalesce({_as_text(model, n)}, '')" for n in lines[0])
-            fields = (
-                f"SELECT *, substr(md5(concat_ws(chr(31), {line})), 1, 16) || '-' || ordinal AS \"line_id\" FROM ({fields})"
-            )
-            raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in late)
-            fields = self.converted(model, values, late, f"SELECT *{raws} FROM ({fields})", absent=[])
-        elif not grouped:
-            conflicts = self.conflicts(model, fields)
-        if grouped:
+        if draft.line:
+            fields = f"SELECT *, {_line_text(model, draft.line)} AS line_text FROM ({fields})"
+            repeats = _repeats(draft, fields)
+            raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in draft.late)
+            numbered = f"SELECT *, line_text || '#' || ordinal AS \"line_id\" FROM ({fields})"
+            fields = self.converted(model, values, list(draft.late), f"SELECT *{raws} FROM ({numbered})", absent=[])
+        elif record.one_per:
             on = " AND ".join(f"groups.{raw(n)} IS NOT DISTINCT FROM ({values[n].sql})" for n in record.one_per)
             members = f"base JOIN bad_groups AS groups ON {on} WHERE {chosen}"
+        else:
+            conflicts = _conflicts(model, fields)
+        query = self.query(model, record, fields, every)
         return RecordPlan(
-            index, record.entity, self.query(model, record, fields, every), tuple(every), grouped, repeats, conflicts, members
+            index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members
         )
 
     def complete(self, model: type[Record], record: RecordMapping) -> None:
@@ -240,11 +263,9 @@ class _Compiler:
                     f"The mapping {self.mapping.source} gives {record.entity} no {name}; add it to its fields or to defaults."
                 )
 
-    def rows(
-        self, index: int, record: RecordMapping, values: Dict[str, Value], early: list[str], chosen: str, lines: bool,
-        grouped: bool,
-    ) -> str:  # fmt: skip
-        if grouped:
+    def rows(self, index: int, draft: Draft, chosen: str, payload: str) -> str:
+        values, record = draft.values, draft.record
+        if record.one_per:
             keys = ", ".join(values[n].sql for n in record.one_per)
             # A field without an aggregate is the same in the whole group; were it not, min() does not mind row order.
             raws = "".join(
@@ -252,18 +273,18 @@ class _Compiler:
                 for n, v in values.items()
             )
             return (
-                f"SELECT min(file_row) AS file_row, count(*) AS row_count, json_object('rows', count(*), "
-                f"'first_row', min(file_row))::VARCHAR AS payload{raws} FROM base WHERE {chosen} GROUP BY {keys}"
+                "SELECT min(file_row) AS file_row, count(*) AS row_count, "
+                "CAST(json_object('rows', count(*), 'first_row', min(file_row)) AS VARCHAR) AS payload"
+                f"{raws} FROM base WHERE {chosen} GROUP BY {keys}"
             )
-        raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in early)
-        # What a line_id field is made of besides the id must come along too.
-        extra = ", * EXCLUDE (file_row, payload, base_reason, ordinal)" if lines else ""
-        if not lines:
-            return f"SELECT file_row, payload{raws} FROM base WHERE {chosen}"
+        raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in values if n not in draft.late)
+        if not draft.line:
+            return f"SELECT file_row, {payload} AS payload{raws} FROM base WHERE {chosen}"
         dropped = f" AND repeats_{index}.ordinal IS NULL" if self.kind.repeated_lines == "drop" else ""
+        # What a line_id field is made of besides the id comes along; what nothing uses is pruned by DuckDB.
         return (
-            f"SELECT file_row, payload{raws}{extra}, coalesce(ordinal, 1) AS ordinal "
-            f"FROM base LEFT JOIN repeats_{index} USING (file_row) WHERE {chosen}{dropped}"
+            f"SELECT file_row, {payload} AS payload{raws}, * EXCLUDE (file_row, base_reason, ordinal), "
+            f"coalesce(ordinal, 1) AS ordinal FROM base LEFT JOIN repeats_{index} USING (file_row) WHERE {chosen}{dropped}"
         )
 
     def converted(
@@ -285,27 +306,6 @@ class _Compiler:
                 last += f", coalesce({validate.converted(name)}, {fallback}) AS {final(name)}"
         return f"SELECT *{last} FROM (SELECT *{step} FROM ({rows}))"
 
-    def repeats(self, index: int, model: type[Record], line: tuple[str, ...], late: list[str], fields: str) -> str:
-        """Fills `repeats_<index>` with the ordinal of each line after the first of those with the same `line` fields."""
-        same = ", ".join(final(n) for n in line)
-        # Lines that agree in `line` but differ elsewhere are numbered by their content, so that row order is no matter.
-        order = ", ".join(final(n) for n in model.model_fields if n not in late)
-        return (
-            f"WITH lines AS (SELECT *, hash({same}) AS same FROM ({fields})) "
-            f"SELECT file_row, ordinal FROM (SELECT file_row, "
-            f"row_number() OVER (PARTITION BY {same} ORDER BY {order}, file_row) AS ordinal FROM lines "
-            f"WHERE same IN (SELECT same FROM lines GROUP BY same HAVING count(*) > 1)) WHERE ordinal > 1"
-        )
-
-    def conflicts(self, model: type[Record], fields: str) -> str:
-        key = ", ".join(final(n) for n in model.key)
-        content = ", ".join(final(n) for n in model.model_fields)
-        return (
-            f"WITH lines AS (SELECT file_row, hash({key}) AS k, hash({content}) AS content FROM ({fields})) "
-            f"SELECT file_row FROM lines WHERE k IN "
-            f"(SELECT k FROM lines GROUP BY k HAVING count(*) > 1 AND min(content) <> max(content))"
-        )
-
     def query(self, model: type[Record], record: RecordMapping, fields: str, every: list[Check]) -> str:
         arms = " ".join(f"WHEN {check.fails} THEN {i}" for i, check in enumerate(every))
         reason = f"CAST(CASE {arms} END AS SMALLINT)" if every else "CAST(NULL AS SMALLINT)"
@@ -320,9 +320,42 @@ class _Compiler:
         )
 
 
-def _as_text(model: type[Record], name: str) -> str:
-    """A field in a spelling that will never change: line ids are made of it."""
-    target, f = validate.sql_type(field_type(model, name)[0]), final(name)
-    if target == "TIMESTAMPTZ":
-        return f"CAST(epoch_us({f}) AS VARCHAR)"
-    return f if target == "VARCHAR" else f"CAST({f} AS VARCHAR)"
+def _repeats(draft: Draft, fields: str) -> str:
+    """Rows after the first of those that are the same line of the same document, with their ordinals."""
+    document = [final(n) for n in draft.model.key if n not in draft.late]
+    same = ", ".join([*document, "line_text"])
+    # Lines that agree in their line_id but differ elsewhere are numbered by content, so that row order is no matter.
+    order = ", ".join(final(n) for n in draft.model.model_fields if n not in draft.late)
+    return (
+        f"WITH lines AS (SELECT *, hash({same}) AS same FROM ({fields})) "
+        f"SELECT file_row, ordinal FROM (SELECT file_row, "
+        f"row_number() OVER (PARTITION BY {same} ORDER BY {order}, file_row) AS ordinal FROM lines "
+        f"WHERE same IN (SELECT same FROM lines GROUP BY same HAVING count(*) > 1)) WHERE ordinal > 1"
+    )
+
+
+def _conflicts(model: type[Record], fields: str) -> str:
+    """Rows whose key the file has again with other values: nobody can know which of them is meant."""
+    key = ", ".join(final(n) for n in model.key)
+    content = ", ".join(final(n) for n in model.model_fields)
+    return (
+        f"WITH lines AS (SELECT file_row, hash({key}) AS same, hash({content}) AS content FROM ({fields})) "
+        f"SELECT file_row FROM lines WHERE same IN "
+        f"(SELECT same FROM lines GROUP BY same HAVING count(*) > 1 AND min(content) <> max(content))"
+    )
+
+
+def _line_text(model: type[Record], line: tuple[str, ...]) -> str:
+    """The fields that tell a document's lines apart, in a spelling that never changes: line ids are made of it."""
+    parts = []
+    for name in line:
+        target, f = validate.sql_type(field_type(model, name)[0]), final(name)
+        if target == "TIMESTAMPTZ":
+            text = f"strftime({f}, '%Y%m%dT%H%M%S')"
+        elif target.startswith("DECIMAL"):
+            text = validate.plain_decimal(f)
+        else:
+            text = f if target == "VARCHAR" else f"CAST({f} AS VARCHAR)"
+        parts.append(f"coalesce({text}, '')")
+    whole = f"concat_ws('|', {', '.join(parts)})"
+    return f"CASE WHEN length({whole}) > 120 THEN md5({whole}) ELSE {whole} END"

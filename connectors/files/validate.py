@@ -244,6 +244,11 @@ def _limit_checks(name: str, target: str, limit: Any, f: str) -> Iterator[Check]
     # max_digits and decimal_places are the decimal type itself; see `conversion`.
 
 
+def plain_decimal(sql: str) -> str:
+    """SQL that writes a decimal without trailing zeros: 2.5, 100, 0."""
+    return f"rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.')"
+
+
 def record_id_sql(model: type[Record]) -> str:
     """SQL of `connectors.records.record_id` over the final fields, character for character."""
     parts = []
@@ -254,7 +259,7 @@ def record_id_sql(model: type[Record]) -> str:
             fraction = f"CASE WHEN epoch_us({f}) % 1000000 = 0 THEN '' ELSE strftime({f}, '.%f') END"
             text = f"strftime({f}, '%Y-%m-%dT%H:%M:%S') || {fraction} || '+00:00'"
         elif target.startswith("DECIMAL"):
-            text = f"rtrim(rtrim(CAST({f} AS VARCHAR), '0'), '.')"
+            text = plain_decimal(f)
         else:
             text = f"CAST({f} AS VARCHAR)" if target != "VARCHAR" else f
         parts.append(f"coalesce({text}, '')")
