@@ -258,11 +258,11 @@ class _Compiler:
         return self.like(f"(CASE {arms} ELSE {results[-1].sql} END)", results, *whens)
 
     def _cast(self, node: dict[str, Any]) -> Value:
-        # The parser takes date(x) and text(x) for casts, and writes `true` as a cast too.
-        child, target = node["child"], node["cast_type"]
-        if target.get("type_info") is None and target["id"] in _CASTS:
-            return _CASTS[target["id"]](self, [self.value(child)])
-        raise self.refuse("casts are not allowed; use number(), text(), date(), instant() or flag().")
+        # The parser writes `true` and `false` as casts; every other conversion has a function of its own.
+        child = node["child"]
+        if node["cast_type"]["id"] == "BOOLEAN" and child["class"] == "CONSTANT" and child["value"]["value"] in ("t", "f"):
+            return Value("TRUE" if child["value"]["value"] == "t" else "FALSE", Kind.FLAG)
+        raise self.refuse("casts are not allowed; use to_number(), to_text(), to_date(), to_instant() or to_flag().")
 
     def _function(self, node: dict[str, Any]) -> Value:
         name = node["function_name"].lower()
@@ -336,6 +336,8 @@ class _Compiler:
             (Kind.INSTANT, self.instant_of), (Kind.FLAG, self.flag_of),
         ):  # fmt: skip
             if kinds == {Kind.TEXT, target}:
+                if target is Kind.NUMBER and any(v.kind is Kind.TEXT and not v.columns for v in values):
+                    break
                 return [convert(v) if v.kind is Kind.TEXT else v for v in values]
         raise self.refuse(f"{' and '.join(sorted(kinds))} cannot be compared or mixed; convert one of them.")
 
@@ -404,7 +406,7 @@ def as_time(x: Value) -> str:
 
 def _refuse_timeless(x: Value) -> None:
     if x.kind in (Kind.NUMBER, Kind.FLAG, Kind.OTHER):
-        raise ExpressionError(f"A {x.kind} is no date or time; write it as text() and give date() or instant() a format.")
+        raise ExpressionError(f"A {x.kind} is no date or time; write it as to_text() and give to_date() or to_instant() a format.")
 
 
 def as_instant(x: Value, scope: Scope, zone: str | None = None) -> str:
@@ -512,17 +514,17 @@ def _matches(c: _Compiler, values: list[Value]) -> Value:
 
 
 def _number(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "number", values, 1, 1)
+    _arguments(c, "to_number", values, 1, 1)
     return c.number_of(values[0])
 
 
 def _text(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "text", values, 1, 1)
+    _arguments(c, "to_text", values, 1, 1)
     return c.text_of(values[0])
 
 
 def _flag(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "flag", values, 1, 1)
+    _arguments(c, "to_flag", values, 1, 1)
     return c.flag_of(values[0])
 
 
@@ -538,20 +540,20 @@ def _by_format(c: _Compiler, values: list[Value], name: str) -> Value:
 
 
 def _date(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "date", values, 1, 2)
-    return c.date_of(values[0] if len(values) == 1 else _by_format(c, values, "date"))
+    _arguments(c, "to_date", values, 1, 2)
+    return c.date_of(values[0] if len(values) == 1 else _by_format(c, values, "to_date"))
 
 
 def _instant(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "instant", values, 1, 3)
+    _arguments(c, "to_instant", values, 1, 3)
     zone = None
     if len(values) == 3:
-        zone = c.constant_text(values[2], "the time zone of instant()")[1:-1]
+        zone = c.constant_text(values[2], "the time zone of to_instant()")[1:-1]
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise c.refuse(f"there is no time zone {zone!r}; write one like 'Europe/London'.") from error
-    x = values[0] if len(values) == 1 else _by_format(c, values, "instant")
+    x = values[0] if len(values) == 1 else _by_format(c, values, "to_instant")
     return c.made(as_instant(x, c.scope, zone), Kind.INSTANT, x)
 
 
@@ -606,11 +608,11 @@ _FUNCTIONS: dict[str, Function] = {
     "/": _number_function("/", "({0} / nullif({1}, 0))", 2),
     "abs": _number_function("abs", "abs({0})"),
     "round": _round,
-    "number": _number,
-    "text": _text,
-    "flag": _flag,
-    "date": _date,
-    "instant": _instant,
+    "to_number": _number,
+    "to_text": _text,
+    "to_flag": _flag,
+    "to_date": _date,
+    "to_instant": _instant,
     "days_after": _days_after,
     # The most frequent value; among equally frequent ones the first in order, so that row order does not matter.
     "mode": _aggregate("mode", "mode({0} ORDER BY {0})"),
@@ -620,8 +622,6 @@ _FUNCTIONS: dict[str, Function] = {
     "count": _count,
 }
 
-
-_CASTS: dict[str, Function] = {"VARCHAR": _text, "DATE": _date, "BOOLEAN": _flag}
 
 
 def function_names() -> list[str]:

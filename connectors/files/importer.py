@@ -61,7 +61,7 @@ class ImportReport:
     repeated: int = 0
     repeats_dropped: bool = False
     records: Counter[str] = field(default_factory=Counter)
-    batches: list[str] = field(default_factory=list)
+    quarantined_batches: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -393,7 +393,8 @@ def _land(landing: Landing, source: str, extract: Extract) -> Landed:
 
 
 def _count(report: ImportReport, chunk: _Chunk, landed: Landed) -> None:
-    report.batches.append(landed.batch_id)
+    if chunk.rejected:
+        report.quarantined_batches.append(landed.batch_id)
     rejected = Counter()
     for table in chunk.rejected:
         for entry in table.column("reason").value_counts().to_pylist():

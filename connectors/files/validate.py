@@ -195,8 +195,8 @@ def _cannot_read(target: str) -> str:
         "BIGINT": "no whole number",
         "DOUBLE": "no finite number",
         "BOOLEAN": "neither true nor false",
-        "DATE": "no date as 2026-01-31; give date() a format",
-        "TIMESTAMPTZ": "no time as 2026-01-31 17:05; give instant() a format",
+        "DATE": "no date as 2026-01-31; give to_date() a format",
+        "TIMESTAMPTZ": "no time as 2026-01-31 17:05; give to_instant() a format",
     }[target]
 
 
