@@ -50,8 +50,8 @@ class Extract:
     @property
     def received(self) -> dict[str, int]:
         counts = {entity: table.num_rows for entity, table in self.records.items()}
-        for entity in self.rejected.column("entity").to_pylist():
-            counts[entity] = counts.get(entity, 0) + 1
+        for found in self.rejected.column("entity").value_counts().to_pylist():
+            counts[found["values"]] = counts.get(found["values"], 0) + found["counts"]
         return counts
 
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import duckdb
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connectors.errors import PermanentError, TransientError
@@ -65,10 +66,12 @@ class LandedFile:
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of one `Extract`."""
+    """What became of one `Extract`. `fresh` holds, by entity, the 1-based positions of the accepted records in the
+    extract's table; every other record was unchanged."""
 
     batch_id: str
     files: tuple[LandedFile, ...]
+    fresh: Mapping[str, pa.Array] = field(default_factory=dict)
 
     @property
     def accepted(self) -> int:
@@ -143,10 +146,13 @@ class Landing:
         batch_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex}"
         rejected = _by_entity(extract.rejected)
         files: list[LandedFile] = []
+        accepted_at: dict[str, pa.Array] = {}
         for entity in sorted(set(extract.records) | set(rejected)):
             received = extract.records.get(entity)
             fresh = None if received is None else self._changed(source, entity, received, batch_id, now)
             path = None
+            if fresh is not None:
+                accepted_at[entity] = fresh.column("ordinal").combine_chunks()
             if fresh is not None and fresh.num_rows:
                 path = f"{source}/{entity}/{batch_id}.parquet"
                 self._write(path, fresh)
@@ -181,55 +187,64 @@ class Landing:
                 f"Another process pulled {source}/{extract.stream} at the same time; nothing of this pull was kept. "
                 "It will be pulled again from the newer position."
             )
-        return Landed(batch_id, tuple(files))
+        return Landed(batch_id, tuple(files), accepted_at)
 
     def _changed(self, source: str, entity: str, table: pa.Table, batch_id: str, now: dt.datetime) -> pa.Table:
         """The rows of `table` that differ from what is landed, and from the row before them in `table`."""
         expected = arrow_schema(entity)
         if table.schema != expected:
             table = table.select(expected.names).cast(expected)
-        content = ", ".join(f'"{name}"' for name in ENTITIES[entity].model_fields if name != "source_updated_at")
+        content = [name for name in ENTITIES[entity].model_fields if name != "source_updated_at"]
         known = [f["path"] for f in self.manifest.files(source=source, entity=entity) if f["path"]]
         with duckdb.connect() as db:
             db.execute("SET TimeZone = 'UTC'")
-            db.register("received_arrow", table)
+            db.register("received_arrow", table.select(["record_id", *content]))
+            db.execute(
+                "CREATE TEMP TABLE received AS SELECT row_number() OVER () AS ordinal, record_id, "
+                f"md5_number_lower({_spelled(content)}) AS content_hash FROM received_arrow"
+            )
             if known:
                 if self.filesystem is not None:
                     db.register_filesystem(self.filesystem)
+                # Only the records at hand are looked up, so that memory follows the batch and not the history.
                 db.execute(
                     "CREATE TEMP TABLE known AS "
                     "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
-                    # Only versions of what was received: the rest of the history is read past, not aggregated.
-                    "FROM read_parquet($files) WHERE record_id IN (SELECT record_id FROM received_arrow) "
-                    "GROUP BY record_id",
+                    "FROM read_parquet($files) SEMI JOIN received USING (record_id) GROUP BY record_id",
                     {"files": [self.duckdb_path(path) for path in known]},
                 )
             else:
                 db.execute("CREATE TEMP TABLE known (record_id VARCHAR, content_hash UBIGINT)")
-            return (
-                db.execute(
-                    f"""
-                WITH received AS (
-                    SELECT *, row_number() OVER () AS ordinal,
-                           md5_number_lower(CAST(to_json(struct_pack({_packed(content)})) AS VARCHAR)) AS content_hash
-                    FROM received_arrow
-                ),
+            repeated = "SELECT record_id FROM received GROUP BY record_id HAVING count(*) > 1"
+            fresh = db.execute(
+                f"""
+                WITH repeated AS ({repeated}),
+                -- A record that comes several times in one batch is compared with the version before it.
                 versions AS (
-                    SELECT received.*,
-                           lag(received.content_hash, 1, known.content_hash)
-                               OVER (PARTITION BY record_id ORDER BY ordinal) AS previous_hash
-                    FROM received LEFT JOIN known USING (record_id)
+                    SELECT ordinal, record_id, content_hash,
+                           lag(content_hash) OVER (PARTITION BY record_id ORDER BY ordinal) AS previous_hash
+                    FROM received SEMI JOIN repeated USING (record_id)
+                    UNION ALL
+                    SELECT ordinal, record_id, content_hash, NULL FROM received ANTI JOIN repeated USING (record_id)
                 )
-                SELECT * EXCLUDE (ordinal, content_hash, previous_hash),
-                       $source AS source, $batch_id AS batch_id, ordinal, content_hash,
-                       CAST({SCHEMA_VERSION} AS INTEGER) AS schema_version, $now AS ingested_at
-                FROM versions WHERE previous_hash IS DISTINCT FROM content_hash ORDER BY ordinal
-                """,
-                    {"source": source, "batch_id": batch_id, "now": now},
-                )
-                .to_arrow_table()
-                .cast(landed_schema(entity))
-            )
+                SELECT ordinal, versions.content_hash
+                FROM versions LEFT JOIN known USING (record_id)
+                WHERE coalesce(previous_hash, known.content_hash) IS DISTINCT FROM versions.content_hash
+                ORDER BY ordinal
+                """
+            ).to_arrow_table()
+        ordinal, content_hash = fresh.column("ordinal"), fresh.column("content_hash")
+        kept = table if len(ordinal) == table.num_rows else table.take(pc.subtract(ordinal, 1))
+        for column in (
+            _same(source, pa.string(), kept.num_rows),
+            _same(batch_id, pa.string(), kept.num_rows),
+            ordinal,
+            content_hash,
+            _same(SCHEMA_VERSION, pa.int32(), kept.num_rows),
+            _same(now, pa.timestamp("us", tz="UTC"), kept.num_rows),
+        ):
+            kept = kept.append_column(LANDED_META[kept.num_columns - len(expected)], column)
+        return kept.cast(landed_schema(entity))
 
     def _write(self, path: str, table: pa.Table) -> None:
         target = f"{self._root}/{path}"
@@ -238,7 +253,7 @@ class Landing:
                 _write_durably(target, table)
             else:
                 with self._fs.open(target, "wb") as out:
-                    pq.write_table(table, out, compression="zstd")
+                    _write_parquet(table, out)
         except OSError as error:
             raise PermanentError(
                 f"Cannot write to the landing location {self.location}: {error.strerror or error}. "
@@ -284,8 +299,16 @@ class Landing:
         return deleted
 
 
-def _packed(content: str) -> str:
-    return ", ".join(f"{name} := {name}" for name in content.split(", "))
+def _spelled(content: Sequence[str]) -> str:
+    """SQL that spells a record's content unambiguously: fields apart by a separator, an absent one as a mark of its own.
+
+    Stable for ever: the hash of it decides whether a record has changed, across versions of everything.
+    """
+    return "concat_ws(chr(31), " + ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), chr(0))" for name in content) + ")"
+
+
+def _same(value: object, kind: pa.DataType, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def _by_entity(rejected: pa.Table) -> dict[str, dict[str, int]]:
@@ -301,6 +324,16 @@ def _modified(fs: fsspec.AbstractFileSystem, path: str) -> dt.datetime:
     return modified if modified.tzinfo else modified.replace(tzinfo=dt.UTC)
 
 
+_ALL_DIFFERENT = {"record_id", "payload", "line_code", "ordinal", "content_hash"}
+
+
+def _write_parquet(table: pa.Table, out: Any) -> None:
+    # A dictionary of values that are all different only costs time.
+    pq.write_table(
+        table, out, compression="zstd", use_dictionary=[n for n in table.column_names if n not in _ALL_DIFFERENT]
+    )
+
+
 def _write_durably(target: str, table: pa.Table) -> None:
     """After this returns the file is whole and survives a power cut; before, nothing is at `target`."""
     folder = os.path.dirname(target)
@@ -308,7 +341,7 @@ def _write_durably(target: str, table: pa.Table) -> None:
     temporary = f"{target}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as out:
-            pq.write_table(table, out, compression="zstd")
+            _write_parquet(table, out)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, target)

@@ -50,7 +50,7 @@ class Record(BaseModel):
     """Base of all canonical records.
 
     `entity` names the table, `key` the fields that identify a record within its source, `occurred` the field that says
-    when the fact happened (None for master data).
+    when the fact happened (None for master data), `plannable` that this may lie ahead.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -58,6 +58,7 @@ class Record(BaseModel):
     entity: ClassVar[str]
     key: ClassVar[tuple[str, ...]]
     occurred: ClassVar[str | None] = None
+    plannable: ClassVar[bool] = False
 
     source_updated_at: Instant | None = None
 
@@ -71,7 +72,7 @@ class Product(Record):
 
     item_code: Code
     name: Text
-    gtin: Annotated[str, Field(pattern=r"^\d{8,14}$")] | None = None
+    gtin: Annotated[str, Field(pattern=r"^[0-9]{8,14}$")] | None = None
     category: Text | None = None
     brand: Text | None = None
     base_unit: Unit = "each"
@@ -124,6 +125,7 @@ class OpeningDay(Record):
     entity = "opening_day"
     key = ("location_code", "date_on")
     occurred = "date_on"
+    plannable = True
 
     location_code: Code
     date_on: dt.date
@@ -173,6 +175,7 @@ class Promotion(Record):
     entity = "promotion"
     key = ("promotion_code", "item_code", "location_code", "starts_on")
     occurred = "starts_on"
+    plannable = True
 
     promotion_code: Code
     item_code: Annotated[str, Field(max_length=200)] = ""
@@ -189,6 +192,7 @@ class WeatherDay(Record):
     entity = "weather_day"
     key = ("location_code", "date_on", "issued_at")
     occurred = "date_on"
+    plannable = True
 
     location_code: Code
     date_on: dt.date
@@ -274,6 +278,28 @@ class ReturnLine(Record):
     currency: Currency
     tax_included: bool = True
     is_restocked: bool = True
+    customer_hash: Text | None = None
+
+
+class OrderCharge(Record):
+    """Money on a sales document that is no item: postage, a discount, a fee. Revenue, or less of it; never demand.
+
+    `amount` is signed from our point of view: what the customer owes us is positive.
+    """
+
+    entity = "order_charge"
+    key = ("order_code", "line_code")
+    occurred = "charged_at"
+
+    order_code: Code
+    line_code: Code
+    location_code: Code
+    kind: Literal["shipping", "discount", "fee", "voucher", "adjustment", "write_off"]
+    description: Text | None = None
+    charged_at: Instant
+    amount: Amount
+    currency: Currency
+    tax_included: bool = True
     customer_hash: Text | None = None
 
 
@@ -395,7 +421,7 @@ ENTITIES: dict[str, type[Record]] = {
     model.entity: model
     for model in (
         Product, ItemUnit, KitComponent, Location, OpeningDay, Supplier, SupplierOffer, Promotion, WeatherDay,
-        ExchangeRate, Order, OrderLine, ReturnLine, Payment, StockLevel, StockMovement, Availability,
+        ExchangeRate, Order, OrderLine, ReturnLine, OrderCharge, Payment, StockLevel, StockMovement, Availability,
         PurchaseOrderLine, ReceiptLine,
     )
 }  # fmt: skip

@@ -111,7 +111,7 @@ class Application:
         folder = self.settings.published
         return [
             PostgresTarget(lambda: database.connect(self.postgres.url("owner"))),
-            DuckDBTarget(folder / "marts.duckdb"),
+            DuckDBTarget(folder / "stockflow.duckdb"),
             ParquetTarget(folder / "parquet"),
         ]
 

@@ -94,7 +94,7 @@ class Settings:
 
     @property
     def published(self) -> Path:
-        """Folder with `marts.duckdb` and the Parquet snapshot."""
+        """Folder with `stockflow.duckdb` and the Parquet snapshot."""
         return self.home / "published"
 
     @property

@@ -1,0 +1,361 @@
+"""One kind of a mapping, compiled against the columns of one file: the SQL that makes its records.
+
+    source ── values ──► base ──► one query per record mapping ──► fields, record_id, payload, reason
+                          └─ base_reason: quarantine rules, or that no record applies
+
+`compile_kind` raises before any row is read when the mapping asks for a column the file does not have or combines kinds
+that do not fit. The SQL is run by `importer`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass
+
+from connectors.errors import PermanentError
+from connectors.files import validate
+from connectors.files.expression import (
+    ExpressionError,
+    Kind,
+    Scope,
+    Value,
+    column_names,
+    compile_condition,
+    compile_expression,
+    kind_of,
+    literal,
+    quote,
+)
+from connectors.files.mapping import KindMapping, Mapping, RecordMapping
+from connectors.files.readers import column_name
+from connectors.files.validate import Check, final, raw
+from connectors.records import ENTITIES, Record, field_type
+
+
+@dataclass(frozen=True)
+class RecordPlan:
+    """SQL of one record mapping.
+
+    `query` yields file_row, every field of the entity, record_id, payload and `reason` (index into `checks`, null when
+    the row passes). `repeats` fills a table (file_row, ordinal) with the second and later identical lines; `conflicts`
+    finds rows of one key with different values. For a record with `one_per` the query also yields `row_count`, and
+    `members` joins base rows to the keys of its groups.
+    """
+
+    index: int
+    entity: str
+    query: str
+    checks: tuple[Check, ...]
+    grouped: bool
+    repeats: str | None
+    conflicts: str | None
+    members: str | None
+
+
+@dataclass(frozen=True)
+class KindPlan:
+    """What `importer` runs for one kind of one file. `base` selects from the view `source`; `customer_ids` are the
+    argument SQLs whose hashes it expects in the tables of those names."""
+
+    base: str
+    payload: str
+    base_reasons: tuple[tuple[str, str], ...]
+    skips: range
+    customer_ids: Dict[str, str]
+    records: tuple[RecordPlan, ...]
+    entity: str
+    drop_repeats: bool
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One record mapping with its expressions compiled: `late` are the fields made with line_id, `line` its arguments."""
+
+    record: RecordMapping
+    model: type[Record]
+    values: Dict[str, Value]
+    late: tuple[str, ...]
+    line: tuple[str, ...]
+
+
+NO_RULE = ("no_rule_applies", "no record of the mapping applies to this row")
+CONFLICT = ("key_repeated", "the file has this key more than once, with different values")
+
+
+def wanted_columns(kind: KindMapping) -> frozenset[str]:
+    """Every name a kind's expressions mention."""
+    texts = [*kind.values.values(), *kind.quarantine.values(), *kind.skip.values()]
+    for record in kind.records:
+        texts += [*record.fields.values(), *([record.when] if record.when else [])]
+    return frozenset().union(*(column_names(text) for text in texts))
+
+
+def compile_kind(mapping: Mapping, name: str, columns: Dict[str, str], latest: dt.datetime) -> KindPlan:
+    """Compiles one kind for a file with these columns (name -> DuckDB type).
+
+    `latest` is the instant after which a fact counts as being in the future. Raises PermanentError (ExpressionError)
+    naming the first expression, column or field that does not fit.
+    """
+    return _Compiler(mapping, name, columns, latest).compile()
+
+
+class _Compiler:
+    def __init__(self, mapping: Mapping, name: str, columns: Dict[str, str], latest: dt.datetime):
+        self.mapping, self.kind, self.latest = mapping, mapping.kind(name), latest
+        self.file_columns = {
+            column: Value(column_name(column), kind_of(sql_type), columns=frozenset([column]))
+            for column, sql_type in columns.items()
+        }
+        self.names = dict(self.file_columns)
+        self.customer_ids: dict[str, str] = {}
+        self.used: set[str] = set()
+
+    def compile(self) -> KindPlan:
+        steps = []
+        for name, text in self.kind.values.items():
+            value = self.expression(text)
+            steps.append((name, value.sql))
+            self.names[name] = Value(quote(f"v:{name}"), value.kind, value.computed, value.columns)
+        rules = {**self.kind.quarantine, **self.kind.skip}
+        whens = [self.condition(record.when) if record.when else "TRUE" for record in self.kind.records]
+        arms = "".join(f"WHEN {self.condition(text)} THEN {i} " for i, text in enumerate(rules.values()))
+        drafts = [self.draft(record) for record in self.kind.records]
+        # Every column is known to be used or not from here on.
+        payload = self.payload(self.payload_columns())
+        records = [
+            self.record(i, draft, when, payload) for i, (draft, when) in enumerate(zip(drafts, whens, strict=True))
+        ]
+        rows_own = [w for r, w in zip(self.kind.records, whens, strict=True) if not r.one_per] or whens
+        applies = " OR ".join(f"coalesce({when}, FALSE)" for when in rows_own)
+        routed = f"CAST(CASE {arms}WHEN NOT ({applies}) THEN {len(rules)} END AS SMALLINT) AS base_reason"
+        return KindPlan(
+            base=self.base(steps, routed),
+            payload=payload,
+            base_reasons=(*((name, f"rule of the mapping: {text}") for name, text in rules.items()), NO_RULE),
+            skips=range(len(self.kind.quarantine), len(rules)),
+            customer_ids={alias: sql for sql, alias in self.customer_ids.items()},
+            records=tuple(records),
+            entity=self.kind.records[0].entity,
+            drop_repeats=self.kind.repeated_lines == "drop",
+        )
+
+    # -- Expressions ---------------------------------------------------------------------------------------------------
+
+    def scope(self, **changes: object) -> Scope:
+        return Scope(
+            self.names,
+            self.file_columns,
+            timezone=self.mapping.timezone,
+            decimal_comma=self.mapping.reading.decimal_comma,
+            personal=self.mapping.personal,
+            customer_ids=self.customer_ids,
+            **changes,
+        )
+
+    def expression(self, text: str, **changes: object) -> Value:
+        value = compile_expression(text, self.scope(**changes))
+        self.used |= value.columns
+        return value
+
+    def condition(self, text: str) -> str:
+        value = compile_condition(text, self.scope())
+        self.used |= value.columns
+        return value.sql
+
+    # -- Base ----------------------------------------------------------------------------------------------------------
+
+    def payload_columns(self) -> list[str]:
+        """Columns the landed payload keeps: those the mapping uses or asks to keep, never personal ones.
+
+        A column that nobody mentioned may hold anything, a telephone number too, and is not kept.
+        """
+        absent = [column for column in self.mapping.keep_columns if column not in self.file_columns]
+        if absent:
+            raise PermanentError(
+                f"keep_columns names {absent[0]!r}, which the file does not have; it has: {', '.join(self.file_columns)}."
+            )
+        kept = self.used | set(self.mapping.keep_columns)
+        return [column for column in self.file_columns if column in kept and column not in self.mapping.personal]
+
+    def base(self, steps: list[tuple[str, str]], routed: str) -> str:
+        kept = self.used | set(self.mapping.keep_columns)
+        columns = [column for column in self.file_columns if column in kept]
+        selected = "".join(f", source.{column_name(column)}" for column in columns)
+        hashes = "".join(f", {quote(alias)}.hash AS {quote(alias)}" for alias in self.customer_ids.values())
+        joins = "".join(
+            f" LEFT JOIN customer_hashes AS {quote(alias)} ON {quote(alias)}.id = {sql}"
+            for sql, alias in self.customer_ids.items()
+        )
+        query = f"SELECT source.file_row{selected}{hashes} FROM source{joins}"
+        for name, sql in steps:
+            query = f"SELECT *, {sql} AS {quote(f'v:{name}')} FROM ({query})"
+        return f"SELECT *, {routed} FROM ({query})"
+
+    def payload(self, columns: list[str]) -> str:
+        parts = []
+        for column in columns:
+            value = self.file_columns[column]
+            sql = value.sql
+            if value.kind is Kind.NUMBER:
+                # JSON knows no NaN and no infinity.
+                sql = f"CASE WHEN isfinite(CAST({sql} AS DOUBLE)) THEN {sql} END"
+            elif value.kind in (Kind.DATE, Kind.TIME, Kind.INSTANT):
+                sql = f"CAST({sql} AS VARCHAR)"
+            parts.append(f"{literal(column)}, {sql}")
+        return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"
+
+    # -- Records -------------------------------------------------------------------------------------------------------
+
+    def draft(self, record: RecordMapping) -> Draft:
+        """The record's expressions, compiled; refuses what cannot go together."""
+        model, grouped = ENTITIES[record.entity], bool(record.one_per)
+        lines: list[tuple[str, ...]] = []
+        values = {}
+        for name, text in record.fields.items():
+            try:
+                values[name] = self.expression(
+                    text,
+                    allow_aggregates=grouped and name not in record.one_per,
+                    line_ids=lines,
+                    fields={} if grouped else {f: Value(final(f), Kind.TEXT) for f in model.model_fields},
+                )
+            except ExpressionError as error:
+                raise ExpressionError(f"{record.entity}.{name}: {error}") from error
+        self.complete(model, record)
+        late = tuple(n for n in values if '"line_id"' in values[n].sql)
+        if len(set(lines)) > 1:
+            raise PermanentError(f"{record.entity}: line_id() may be used with one set of fields only.")
+        if lines and set(lines[0]) & set(late):
+            raise PermanentError(f"{record.entity}: line_id() cannot be made of the field it makes.")
+        return Draft(record, model, values, late, lines[0] if lines else ())
+
+    def record(self, index: int, draft: Draft, when: str, payload: str) -> RecordPlan:
+        record, model, values = draft.record, draft.model, draft.values
+        latest = None if model.plannable else self.latest
+        every = [c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n].kind, latest)]
+        chosen = f"base_reason IS NULL AND coalesce({when}, FALSE) AND file_row NOT IN (SELECT file_row FROM set_aside)"
+        early = [n for n in values if n not in draft.late]
+        absent = [n for n in model.model_fields if n not in values]
+        fields = self.converted(model, values, early, self.rows(index, draft, chosen, payload), absent)
+        repeats = conflicts = members = None
+        if draft.line:
+            fields = f"SELECT *, {_line_text(model, draft.line)} AS line_text FROM ({fields})"
+            repeats = _repeats(draft, fields)
+            raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in draft.late)
+            numbered = f"SELECT *, line_text || '#' || ordinal AS \"line_id\" FROM ({fields})"
+            fields = self.converted(model, values, list(draft.late), f"SELECT *{raws} FROM ({numbered})", absent=[])
+        elif record.one_per:
+            on = " AND ".join(f"groups.{raw(n)} IS NOT DISTINCT FROM ({values[n].sql})" for n in record.one_per)
+            members = f"base JOIN bad_groups AS groups ON {on} WHERE {chosen}"
+        else:
+            conflicts = _conflicts(model, fields)
+        query = self.query(model, record, fields, every)
+        return RecordPlan(
+            index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members
+        )
+
+    def complete(self, model: type[Record], record: RecordMapping) -> None:
+        """Every field that must have a value gets one from the mapping."""
+        for name, info in model.model_fields.items():
+            if info.is_required() and name not in record.fields and name not in self.mapping.defaults:
+                raise PermanentError(
+                    f"The mapping {self.mapping.source} gives {record.entity} no {name}; add it to its fields or to defaults."
+                )
+
+    def rows(self, index: int, draft: Draft, chosen: str, payload: str) -> str:
+        values, record = draft.values, draft.record
+        if record.one_per:
+            keys = ", ".join(values[n].sql for n in record.one_per)
+            # A field without an aggregate is the same in the whole group; were it not, min() does not mind row order.
+            raws = "".join(
+                f", {v.sql if n in record.one_per or v.aggregate else f'min({v.sql})'} AS {raw(n)}"
+                for n, v in values.items()
+            )
+            return (
+                "SELECT min(file_row) AS file_row, count(*) AS row_count, "
+                "CAST(json_object('rows', count(*), 'first_row', min(file_row)) AS VARCHAR) AS payload"
+                f"{raws} FROM base WHERE {chosen} GROUP BY {keys}"
+            )
+        raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in values if n not in draft.late)
+        if not draft.line:
+            return f"SELECT file_row, {payload} AS payload{raws} FROM base WHERE {chosen}"
+        dropped = f" AND repeats_{index}.ordinal IS NULL" if self.kind.repeated_lines == "drop" else ""
+        # What a line_id field is made of besides the id comes along; what nothing uses is pruned by DuckDB.
+        return (
+            f"SELECT file_row, {payload} AS payload{raws}, * EXCLUDE (file_row, base_reason, ordinal), "
+            f"coalesce(ordinal, 1) AS ordinal FROM base LEFT JOIN repeats_{index} USING (file_row) WHERE {chosen}{dropped}"
+        )
+
+    def converted(
+        self, model: type[Record], values: Dict[str, Value], names: list[str], rows: str, absent: list[str]
+    ) -> str:
+        scope = self.scope()
+        step = "".join(f", {validate.conversion(model, n, values[n], scope)} AS {validate.converted(n)}" for n in names)
+        last = ""
+        for name in [*names, *absent]:
+            default = validate.default_of(model, name, self.mapping.defaults)
+            if name in self.mapping.defaults:
+                default = validate.checked_default(model, name, default)
+            fallback = validate.constant(model, name, default)
+            if name in absent:
+                last += f", {fallback} AS {final(name)}"
+            elif default is None:
+                last += f", {validate.converted(name)} AS {final(name)}"
+            else:
+                last += f", coalesce({validate.converted(name)}, {fallback}) AS {final(name)}"
+        return f"SELECT *{last} FROM (SELECT *{step} FROM ({rows}))"
+
+    def query(self, model: type[Record], record: RecordMapping, fields: str, every: list[Check]) -> str:
+        arms = " ".join(f"WHEN {check.fails} THEN {i}" for i, check in enumerate(every))
+        reason = f"CAST(CASE {arms} END AS SMALLINT)" if every else "CAST(NULL AS SMALLINT)"
+        shown = ", ".join(
+            f"CAST({final(n)} AS {validate.sql_type(field_type(model, n)[0])}) AS {quote(n)}" for n in model.model_fields
+        )
+        counted = ", row_count" if record.one_per else ""
+        keys = "".join(f", {raw(n)}" for n in record.one_per)
+        return (
+            f"SELECT file_row, {shown}, {validate.record_id_sql(model)} AS record_id, payload, "
+            f"{reason} AS reason{counted}{keys} FROM ({fields})"
+        )
+
+
+def _repeats(draft: Draft, fields: str) -> str:
+    """Rows after the first of those that are the same line of the same document, with their ordinals."""
+    document = [final(n) for n in draft.model.key if n not in draft.late]
+    same = ", ".join([*document, "line_text"])
+    # Lines that agree in their line_id but differ elsewhere are numbered by content, so that row order is no matter.
+    order = ", ".join(final(n) for n in draft.model.model_fields if n not in draft.late)
+    return (
+        f"WITH lines AS (SELECT *, hash({same}) AS same FROM ({fields})) "
+        f"SELECT file_row, ordinal FROM (SELECT file_row, "
+        f"row_number() OVER (PARTITION BY {same} ORDER BY {order}, file_row) AS ordinal FROM lines "
+        f"WHERE same IN (SELECT same FROM lines GROUP BY same HAVING count(*) > 1)) WHERE ordinal > 1"
+    )
+
+
+def _conflicts(model: type[Record], fields: str) -> str:
+    """Rows whose key the file has again with other values: nobody can know which of them is meant."""
+    key = ", ".join(final(n) for n in model.key)
+    content = ", ".join(final(n) for n in model.model_fields)
+    return (
+        f"WITH lines AS (SELECT file_row, hash({key}) AS same, hash({content}) AS content FROM ({fields})) "
+        f"SELECT file_row FROM lines WHERE same IN "
+        f"(SELECT same FROM lines GROUP BY same HAVING count(*) > 1 AND min(content) <> max(content))"
+    )
+
+
+def _line_text(model: type[Record], line: tuple[str, ...]) -> str:
+    """The fields that tell a document's lines apart, in a spelling that never changes: line ids are made of it."""
+    parts = []
+    for name in line:
+        target, f = validate.sql_type(field_type(model, name)[0]), final(name)
+        if target == "TIMESTAMPTZ":
+            text = f"strftime({f}, '%Y%m%dT%H%M%S')"
+        elif target.startswith("DECIMAL"):
+            text = validate.plain_decimal(f)
+        else:
+            text = f if target == "VARCHAR" else f"CAST({f} AS VARCHAR)"
+        parts.append(f"coalesce({text}, '')")
+    whole = f"concat_ws('|', {', '.join(parts)})"
+    return f"CASE WHEN length({whole}) > 120 THEN md5({whole}) ELSE {whole} END"
