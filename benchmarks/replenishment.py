@@ -1,4 +1,4 @@
-"""Seconds and memory of one cycle's proposals: 12,221 series at 898 stores, 200 scenarios of 28 days, four suppliers."""
+"""Seconds and memory of one cycle's proposals: 12,221 series at 898 stores, 200 scenarios of 28 days."""
 
 from __future__ import annotations
 

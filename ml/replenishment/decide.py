@@ -151,25 +151,31 @@ class _Batch:
         self.required = np.zeros(count)
         self.chosen = np.full(len(self.rows), -1)
         on_hand, reserved = self.series["on_hand"].to_numpy(), self.series["reserved"].to_numpy()
-        base = Run(np.zeros((self.days + 1, len(self.rows), self.n)), np.zeros((self.days + 1, len(self.rows), self.n)))
+        runs_out = np.empty((self.days, len(self.rows)))
+        risk, units = np.empty_like(runs_out), np.empty_like(runs_out)
         has_pulls = np.isin(np.arange(len(self.rows)), self.parent)
         for level in np.unique(self.series["level"]):
             here = np.flatnonzero(self.series["level"] == level)
-            part = play(
-                demand[:, here],
+            # A view where there is one level only: these arrays are large.
+            part = slice(None) if len(here) == len(self.rows) else here
+            run = play(
+                demand[:, part],
                 on_hand[here],
                 reserved[here],
-                None if arrivals is None else arrivals[:, here],
-                None if expiring is None else expiring[:, here],
+                None if arrivals is None else arrivals[:, part],
+                None if expiring is None else expiring[:, part],
+                with_stock=bool(self.series["shelf_life_days"].notna().any()),
             )
-            base.lost[:, here], base.on_hand[:, here] = part.lost, part.on_hand
             used = np.zeros((self.days + 1, len(here), self.n))
-            np.cumsum(demand[:, here], axis=0, out=used[1:])
-            self._require(here, part, used, has_pulls)
+            np.cumsum(demand[:, part], axis=0, out=used[1:])
+            risk[:, here], units[:, here] = run.risk, run.units
+            runs_out[:, here] = np.count_nonzero(run.lost[1:] > SHORT, axis=2) / self.n
+            self._require(here, run, used, has_pulls)
             self._choose(here, orders_set)
             self._pull(here, used, demand)
+        self.lasts = np.where((runs_out >= 0.5).any(axis=0), (runs_out >= 0.5).argmax(axis=0), self.days)
         sent = self._transfer(on_hand, reserved, own_demand, orders_set)
-        return self._outcome(base, demand, on_hand, reserved, arrivals, expiring, sent)
+        return self._outcome((risk, units), demand, on_hand, reserved, arrivals, expiring, sent)
 
     def _costs(self, rows: np.ndarray, review_days: np.ndarray, daily_demand: np.ndarray) -> Costs:
         owner = self.series.iloc[self.owner[rows]]
@@ -207,7 +213,9 @@ class _Batch:
         demand = at(used, stop, index)
         daily = demand.mean(axis=1) / np.maximum(stop.mean(axis=1), 1)
         costs = self._costs(rows, np.maximum((stop - start).mean(axis=1), 1.0), daily)
-        sellable = self._sellable(rows, index, run, start, stop, before, life, daily)
+        sellable = np.full_like(needed, np.nan)
+        if run.on_hand is not None:
+            sellable = self._sellable(rows, index, run, start, stop, before, life, daily)
         required = requirement(needed, sellable, costs)
 
         ordered = np.sort(demand, axis=1)
@@ -382,7 +390,7 @@ class _Batch:
 
     # -- What it leads to ----------------------------------------------------------------------------------------------
 
-    def _outcome(self, base, demand, on_hand, reserved, arrivals, expiring, sent) -> Decided:
+    def _outcome(self, without, demand, on_hand, reserved, arrivals, expiring, sent) -> Decided:
         horizon = self.parameters.horizon_days
         bought = self.chosen[self.chosen >= 0]
         bought = bought[
@@ -392,7 +400,6 @@ class _Batch:
         acted = np.concatenate([bought, moved]).astype(int)
         packs = np.concatenate([self.packs[bought], [sent[option] for option in moved]]).astype(np.int64)
         quantity = packs * self.table["pack"].to_numpy()[acted] / lots.MICRO
-        outcome = base
         planned = demand.mean(axis=2).T
         expected = np.zeros_like(planned) if arrivals is None else arrivals.mean(axis=2).T
         for option, count in sent.items():
@@ -412,12 +419,13 @@ class _Batch:
                 expiring = gone if expiring is None else expiring + gone
             # What goes to others without having been asked for as demand leaves the sender's stock first.
             away = self._sent_as_surplus(moved, sent)
-            outcome = play(demand, on_hand, reserved + away, arrivals, expiring)
-        lost = [np.diff(run.lost[: horizon + 1], axis=0) for run in (base, outcome)]
-        risk = [(daily > SHORT).mean(axis=2).T for daily in lost]
-        units = [daily.mean(axis=2).T for daily in lost]
-        series, alternatives = self._report(base, outcome, sent, acted)
-        return Decided(self.rows, series, alternatives, risk[0], risk[1], units[0], units[1], planned, expected)
+            reserved = reserved + away
+        outcome = play(demand, on_hand, reserved, arrivals, expiring)
+        risk, units = (
+            [days[:horizon].T for days in pair] for pair in zip(without, (outcome.risk, outcome.units), strict=True)
+        )
+        series, alternatives = self._report(outcome, sent)
+        return Decided(self.rows, series, alternatives, *risk, *units, planned, expected)
 
     def _sent_as_surplus(self, moved: np.ndarray, sent: dict[int, int]) -> np.ndarray:
         away = np.zeros(len(self.rows))
@@ -428,7 +436,7 @@ class _Batch:
             away[row] += sent[option] * self.table["pack"].iat[option] / lots.MICRO
         return away
 
-    def _report(self, base: Run, outcome: Run, sent: dict[int, int], acted: np.ndarray) -> tuple:
+    def _report(self, outcome: Run, sent: dict[int, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
         alternatives = self.table[["series", "kind", "source", "regular", "lane", "quote", "pack", "minimum"]].copy()
         for name, values in self.result.items():
             alternatives[name] = values
@@ -442,8 +450,7 @@ class _Batch:
             (at(outcome.lost, stop, self.owner) > SHORT).mean(axis=1) if len(stop) else np.empty(0)
         )
         # Days that stock and arrivals last in at least half of the scenarios.
-        runs_out = (base.lost[1:] > SHORT).mean(axis=2) >= 0.5
-        lasts = np.where(runs_out.any(axis=0), runs_out.argmax(axis=0), self.days)
+        lasts = self.lasts
         if len(self.option_rows):
             lasts = np.minimum(lasts, self.next_on_sale.max(axis=1)[self.chosen])
         coming = np.zeros(len(self.rows))

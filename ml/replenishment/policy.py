@@ -31,10 +31,13 @@ SHORT = 1e-6
 
 @dataclass(frozen=True)
 class Run:
-    """Scenarios played through. Both [T + 1, S, n]: sales lost before day t, and stock at the opening of day t."""
+    """Scenarios played through: `lost` [T + 1, S, n] sales lost before day t; `on_hand` [T + 1, S, n] stock at the
+    opening of day t, None when not asked for; `risk`, `units` [T, S] probability and expected units of losing sales."""
 
     lost: np.ndarray
-    on_hand: np.ndarray
+    on_hand: np.ndarray | None
+    risk: np.ndarray
+    units: np.ndarray
 
 
 def play(
@@ -43,6 +46,7 @@ def play(
     reserved: np.ndarray,
     arrivals: np.ndarray | None = None,
     expiring: np.ndarray | None = None,
+    with_stock: bool = False,
 ) -> Run:
     """Plays demand [T, S, n] against stock [S], goods on sale from day t on [T, S, n or 1], and expiry.
 
@@ -50,23 +54,33 @@ def play(
     sold on day t at the latest, cumulated; supply that has not left by then expires at the end of that day.
     """
     days, series, n = demand.shape
-    lost = np.zeros((days + 1, series, n))
-    stock = np.empty((days + 1, series, n))
+    lost = np.empty((days + 1, series, n))
+    lost[0] = 0.0
+    stock = np.empty((days + 1, series, n)) if with_stock else None
+    risk, units = np.empty((days, series)), np.empty((days, series))
     level = np.repeat((on_hand - reserved)[:, None], n, axis=1)
     left = np.repeat(reserved[:, None], n, axis=1) if expiring is not None else None
+    sold, missed = np.empty((series, n)), np.empty((series, n))
+    # One day of all series at a time, in place: memory traffic is what this costs.
     for day in range(days):
         if arrivals is not None:
-            level = level + arrivals[day]
-        sold = np.maximum(np.minimum(level, demand[day]), 0.0)
-        stock[day] = level
-        np.add(lost[day], demand[day] - sold, out=lost[day + 1])
-        level = level - sold
+            level += arrivals[day]
+        if stock is not None:
+            stock[day] = level
+        np.minimum(level, demand[day], out=sold)
+        np.maximum(sold, 0.0, out=sold)
+        np.subtract(demand[day], sold, out=missed)
+        np.add(lost[day], missed, out=lost[day + 1])
+        risk[day], units[day] = np.count_nonzero(missed > SHORT, axis=1) / n, missed.mean(axis=1)
+        level -= sold
         if left is not None:
-            left = left + sold
+            left += sold
             wasted = np.maximum(expiring[day] - left, 0.0)
-            level, left = level - wasted, left + wasted
-    stock[days] = level
-    return Run(lost, stock)
+            level -= wasted
+            left += wasted
+    if stock is not None:
+        stock[days] = level
+    return Run(lost, stock, risk, units)
 
 
 def at(values: np.ndarray, days: np.ndarray, series: np.ndarray) -> np.ndarray:

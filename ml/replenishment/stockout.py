@@ -141,7 +141,8 @@ def _rows(cycle, part, chosen, index, packs, arrive, cycle_date) -> pd.DataFrame
         return None
     count = packs[row, day]
     arrives = arrive[row, day]
-    quotes = [cycle.options.quotes[number] for number in chosen["quote"].to_numpy()[row]]
+    quotes = cycle.options.quotes
+    orders = list(zip(chosen["quote"].to_numpy()[row].tolist(), count.tolist(), strict=True))
     last = part.risk_with.shape[1]
     same = np.append(row[1:] == row[:-1], False)
     until = np.minimum(np.where(same, np.append(arrives[1:], last), last), last)
@@ -156,11 +157,9 @@ def _rows(cycle, part, chosen, index, packs, arrive, cycle_date) -> pd.DataFrame
             "supplier": chosen["source"].to_numpy()[row],
             "order_on": cycle_date.astype("datetime64[s]") + day * np.timedelta64(86400, "s"),
             "arrive_on": cycle_date.astype("datetime64[s]") + arrives * np.timedelta64(86400, "s"),
-            "quantity": [
-                str(lots.exact(int(quote.lot.pack) * int(number))) for quote, number in zip(quotes, count, strict=True)
-            ],
-            "amount": [str(quote.lot.amount(int(number))) for quote, number in zip(quotes, count, strict=True)],
-            "currency": [quote.currency for quote in quotes],
+            "quantity": [str(lots.exact(quotes[number].lot.pack * packs)) for number, packs in orders],
+            "amount": [str(quotes[number].lot.amount(packs)) for number, packs in orders],
+            "currency": [quotes[number].currency for number, _ in orders],
             "risk": np.where(first, without, proposed),
         }
     )
