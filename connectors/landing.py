@@ -304,7 +304,7 @@ def _spelled(content: Sequence[str]) -> str:
 
     Stable for ever: the hash of it decides whether a record has changed, across versions of everything.
     """
-    return "concat_ws(chr(31), " + ", ".join(f"coalesce(CAST(\"{name}\" AS VARCHAR), chr(0))" for name in content) + ")"
+    return "concat_ws(chr(31), " + ", ".join(f'coalesce(CAST("{name}" AS VARCHAR), chr(0))' for name in content) + ")"
 
 
 def _same(value: object, kind: pa.DataType, count: int) -> pa.Array:

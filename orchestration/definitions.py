@@ -11,8 +11,9 @@ from dagster_dbt import DbtCliResource
 from orchestration.application import configured_sources
 from orchestration.assets.ingestion import ingestion_assets, raw_key
 from orchestration.assets.marts import load_asset, mart_assets, publish_asset
+from orchestration.assets.planning import planning_assets
 from orchestration.resources import StockflowResource
-from orchestration.schedules import jobs_and_schedules
+from orchestration.schedules import cycle_partitions, jobs_and_schedules
 from orchestration.settings import DBT_PROJECT, Settings
 
 
@@ -24,11 +25,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     raw_keys = [raw_key(source.name, stream) for source in sources for stream in source.streams]
     load = load_asset(raw_keys)
     marts = mart_assets(business.timezone, business.reporting_currency)
-    mart_keys = [key for key in marts.keys if key.path[0].startswith(("dim_", "fct_", "rpt_"))]
+    mart_keys = [key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "rpt_"))]
     published = publish_asset(mart_keys, business.timezone)
+    planning = planning_assets(cycle_partitions(business.timezone), business.timezone)
     jobs, schedules = jobs_and_schedules(business)
     return dg.Definitions(
-        assets=[*raw, load, marts, published],
+        assets=[*raw, load, marts, published, *planning],
         jobs=jobs,
         schedules=schedules,
         resources={

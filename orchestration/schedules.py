@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from orchestration.assets.planning import MODEL
 from orchestration.settings import Business
 
 FIRST_CYCLE = "2015-01-01"
@@ -17,16 +18,22 @@ def cycle_partitions(timezone: str) -> dg.DailyPartitionsDefinition:
 
 def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefinition]]:
     partitions = cycle_partitions(business.timezone)
-    everything = dg.AssetSelection.all()
+    model = dg.AssetSelection.assets(MODEL)
+    daily = dg.AssetSelection.all() - model
     raw = dg.AssetSelection.groups("raw")
     ingest_job = dg.define_asset_job(
         "ingest_job", raw, description="Pulls every source into landing; safe at any time."
     )
     daily_planning_job = dg.define_asset_job(
         "daily_planning_job",
-        everything,
+        daily,
         partitions_def=partitions,
         description="One whole cycle: pull, marts, forecasts, proposals.",
+    )
+    weekly_training_job = dg.define_asset_job(
+        "weekly_training_job",
+        model,
+        description="Trains the models on everything that is known and makes them the ones in use.",
     )
     hour, minute = (int(part) for part in business.plan_at.split(":"))
 
@@ -49,4 +56,14 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
-    return [ingest_job, daily_planning_job], [daily_planning_schedule, ingest_schedule]
+    weekly_training_schedule = dg.ScheduleDefinition(
+        name="weekly_training_schedule",
+        job=weekly_training_job,
+        cron_schedule=f"{minute} {max(hour - 3, 0)} * * 1",
+        execution_timezone=business.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    return (
+        [ingest_job, daily_planning_job, weekly_training_job],
+        [daily_planning_schedule, ingest_schedule, weekly_training_schedule],
+    )

@@ -106,6 +106,11 @@ class Settings:
         return self.home / "models"
 
     @property
+    def forecasts(self) -> Path:
+        """One folder a morning."""
+        return self.home / "forecasts"
+
+    @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
 

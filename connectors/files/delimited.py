@@ -181,7 +181,9 @@ def _row_by_row(
                 _append(db, rows, header)
                 rows = []
     except csv.Error as error:
-        raise PermanentError(f"{name} cannot be read at line {reader.line_num}: {error}; mend or export it again.") from error
+        raise PermanentError(
+            f"{name} cannot be read at line {reader.line_num}: {error}; mend or export it again."
+        ) from error
     if rows:
         _append(db, rows, header)
     db.execute("CREATE TEMP VIEW source AS SELECT * FROM source_rows")

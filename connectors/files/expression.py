@@ -159,7 +159,9 @@ def compile_expression(text: str, scope: Scope) -> Value:
     try:
         return _Compiler(scope, text).value(parse(text))
     except RecursionError as error:
-        raise ExpressionError(f"The expression {text[:60]!r}... is nested too deeply; split it into `values`.") from error
+        raise ExpressionError(
+            f"The expression {text[:60]!r}... is nested too deeply; split it into `values`."
+        ) from error
 
 
 def compile_condition(text: str, scope: Scope) -> Value:
@@ -260,7 +262,11 @@ class _Compiler:
     def _cast(self, node: dict[str, Any]) -> Value:
         # The parser writes `true` and `false` as casts; every other conversion has a function of its own.
         child = node["child"]
-        if node["cast_type"]["id"] == "BOOLEAN" and child["class"] == "CONSTANT" and child["value"]["value"] in ("t", "f"):
+        if (
+            node["cast_type"]["id"] == "BOOLEAN"
+            and child["class"] == "CONSTANT"
+            and child["value"]["value"] in ("t", "f")
+        ):
             return Value("TRUE" if child["value"]["value"] == "t" else "FALSE", Kind.FLAG)
         raise self.refuse("casts are not allowed; use to_number(), to_text(), to_date(), to_instant() or to_flag().")
 
@@ -399,14 +405,18 @@ _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
 def as_time(x: Value) -> str:
     """A local time without zone; text must be ISO (2010-01-31 or 2010-01-31 17:05), any other form needs a format."""
     if x.kind is Kind.TEXT:
-        return f"(CASE WHEN regexp_full_match(trim({x.sql}), '{_ISO_TIME}') THEN TRY_CAST(trim({x.sql}) AS TIMESTAMP) END)"
+        return (
+            f"(CASE WHEN regexp_full_match(trim({x.sql}), '{_ISO_TIME}') THEN TRY_CAST(trim({x.sql}) AS TIMESTAMP) END)"
+        )
     _refuse_timeless(x)
     return f"CAST({x.sql} AS TIMESTAMP)"
 
 
 def _refuse_timeless(x: Value) -> None:
     if x.kind in (Kind.NUMBER, Kind.FLAG, Kind.OTHER):
-        raise ExpressionError(f"A {x.kind} is no date or time; write it as to_text() and give to_date() or to_instant() a format.")
+        raise ExpressionError(
+            f"A {x.kind} is no date or time; write it as to_text() and give to_date() or to_instant() a format."
+        )
 
 
 def as_instant(x: Value, scope: Scope, zone: str | None = None) -> str:
@@ -621,7 +631,6 @@ _FUNCTIONS: dict[str, Function] = {
     "sum": _aggregate("sum", "sum({0})", Kind.NUMBER),
     "count": _count,
 }
-
 
 
 def function_names() -> list[str]:

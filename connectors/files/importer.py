@@ -83,7 +83,9 @@ class ImportReport:
         shown.append(f"quarantined {self.quarantined}")
         shown += self._counted(self.reasons)
         if self.repeated and not self.repeats_dropped:
-            shown.append(f"{self.repeated} of the rows repeat a line of their document and are kept as lines of their own")
+            shown.append(
+                f"{self.repeated} of the rows repeat a line of their document and are kept as lines of their own"
+            )
         if self.records:
             shown.append("landed " + ", ".join(f"{count} {entity}" for entity, count in sorted(self.records.items())))
         shown.append(f"{self.received} rows in {self.seconds:.1f} s ({self.rows_per_second:,.0f} rows/s)")
@@ -146,7 +148,9 @@ def import_file(
                 f"{real.name} needs more memory or temporary disk space than there is; free some or split the file."
             ) from error
         except duckdb.IOException as error:
-            raise PermanentError(f"{real.name} cannot be read to its end: {_first_line(error)}; copy it again.") from error
+            raise PermanentError(
+                f"{real.name} cannot be read to its end: {_first_line(error)}; copy it again."
+            ) from error
     report.seconds = time.perf_counter() - started
     return report
 
@@ -239,7 +243,8 @@ class _Session:
 
     def repeated(self) -> int:
         return sum(
-            self.db.execute(f"SELECT count(*) FROM repeats_{record.index}").fetchone()[0] for record in self.plan.records
+            self.db.execute(f"SELECT count(*) FROM repeats_{record.index}").fetchone()[0]
+            for record in self.plan.records
         )
 
     def chunks(self) -> Iterator[tuple[int, int]]:

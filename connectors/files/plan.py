@@ -233,7 +233,9 @@ class _Compiler:
     def record(self, index: int, draft: Draft, when: str, payload: str) -> RecordPlan:
         record, model, values = draft.record, draft.model, draft.values
         latest = None if model.plannable else self.latest
-        every = [c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n].kind, latest)]
+        every = [
+            c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n].kind, latest)
+        ]
         chosen = f"base_reason IS NULL AND coalesce({when}, FALSE) AND file_row NOT IN (SELECT file_row FROM set_aside)"
         early = [n for n in values if n not in draft.late]
         absent = [n for n in model.model_fields if n not in values]
@@ -251,9 +253,7 @@ class _Compiler:
         else:
             conflicts = _conflicts(model, fields)
         query = self.query(model, record, fields, every)
-        return RecordPlan(
-            index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members
-        )
+        return RecordPlan(index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members)
 
     def complete(self, model: type[Record], record: RecordMapping) -> None:
         """Every field that must have a value gets one from the mapping."""
@@ -310,7 +310,8 @@ class _Compiler:
         arms = " ".join(f"WHEN {check.fails} THEN {i}" for i, check in enumerate(every))
         reason = f"CAST(CASE {arms} END AS SMALLINT)" if every else "CAST(NULL AS SMALLINT)"
         shown = ", ".join(
-            f"CAST({final(n)} AS {validate.sql_type(field_type(model, n)[0])}) AS {quote(n)}" for n in model.model_fields
+            f"CAST({final(n)} AS {validate.sql_type(field_type(model, n)[0])}) AS {quote(n)}"
+            for n in model.model_fields
         )
         counted = ", row_count" if record.one_per else ""
         keys = "".join(f", {raw(n)}" for n in record.one_per)

@@ -147,9 +147,9 @@ def checked_default(model: type[Record], name: str, value: Any) -> Any:
 
     info = model.model_fields[name]
     try:
-        return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation).validate_python(
-            value
-        )
+        return TypeAdapter(
+            Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        ).validate_python(value)
     except ValidationError as error:
         message = error.errors(include_url=False)[0]["msg"]
         raise PermanentError(f"The mapping's default for {name} does not fit {model.entity}: {message}.") from error
@@ -215,8 +215,7 @@ def _limits(annotation: Any, metadata: typing.Iterable[Any]) -> Iterator[Any]:
 
 
 def _single(item: Any) -> Iterator[Any]:
-    for part in getattr(item, "metadata", [item]):
-        yield part
+    yield from getattr(item, "metadata", [item])
 
 
 def _limit_checks(name: str, target: str, limit: Any, f: str) -> Iterator[Check]:

@@ -107,7 +107,9 @@ def load(folder):
         if Path(name).name != name or not path.is_file():
             raise ArtefactError(f"The model in {folder} lacks its file {name}; train it again.")
         if _sha256(path) != expected:
-            raise ArtefactError(f"The file {name} of the model in {folder} is not the one that was saved; train it again.")
+            raise ArtefactError(
+                f"The file {name} of the model in {folder} is not the one that was saved; train it again."
+            )
     content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     boosted = None
     if content["boosted_names"]:
@@ -140,7 +142,11 @@ def read_manifest(folder) -> dict:
         raise ArtefactError(f"There is no complete model in {folder} (no {MANIFEST}); train one.") from None
     except (ValueError, UnicodeDecodeError):
         raise ArtefactError(f"The manifest {path} cannot be read; train the model again.") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("format") != FORMAT
+        or not isinstance(manifest.get("files"), dict)
+    ):
         raise ArtefactError(f"The model in {folder} was saved in another format than {FORMAT}; train it again.")
     if "model.json" not in manifest["files"]:
         raise ArtefactError(f"The model in {folder} lacks its file model.json; train it again.")

@@ -25,7 +25,7 @@ def greedy_weights(
     start = 0
     if prior is not None and (prior * allowed).sum() > 0:
         weights = prior * allowed / (prior * allowed).sum()
-        start = int(round(_STEPS * _PRIOR_ROWS / (_PRIOR_ROWS + len(actual))))
+        start = round(_STEPS * _PRIOR_ROWS / (_PRIOR_ROWS + len(actual)))
         if start == 0:
             weights = np.zeros(len(means))
     if not len(actual):

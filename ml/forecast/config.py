@@ -53,7 +53,9 @@ class ForecastConfig(_Section):
     )
     min_days: int = Field(28, ge=1, description="observed days a series needs for the learned models")
     stale_days: int = Field(60, ge=1, description="a series without a row for so long is withheld")
-    origins: int = Field(4, ge=1, le=12, description="held-out origins inside the history that blend and calibration see")
+    origins: int = Field(
+        4, ge=1, le=12, description="held-out origins inside the history that blend and calibration see"
+    )
     origin_step: int = Field(7, ge=1, description="days between held-out origins")
     history_days: int = Field(1100, ge=56, description="older days are left out")
     spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")

@@ -46,7 +46,9 @@ def fit_spread(actual: np.ndarray, mean: np.ndarray) -> Spread:
     w = np.sqrt(m)
     x_mean, y_mean = np.average(x, weights=w), np.average(relative, weights=w)
     varied = np.average((x - x_mean) ** 2, weights=w)
-    slope = np.average((x - x_mean) * (relative - y_mean), weights=w) / varied if varied > 1e-12 else y_mean / x_mean / 2
+    slope = (
+        np.average((x - x_mean) * (relative - y_mean), weights=w) / varied if varied > 1e-12 else y_mean / x_mean / 2
+    )
     slope = float(np.clip(slope, 0.02 * y_mean / x_mean, 0.98 * y_mean / x_mean))
     return Spread(max(slope, 1e-9), 1 / max(y_mean - slope * x_mean, 1e-3))
 
@@ -93,5 +95,9 @@ def quantiles(mean: np.ndarray, shape: np.ndarray, levels: np.ndarray, whole: np
     part = (where - low)[..., None].astype(np.float32)
     table = table.astype(np.float32)
     values = (table[low] * (1 - part) + table[low + 1] * part) * mean[..., None].astype(np.float32)
-    rounded = whole if np.ndim(whole) == np.ndim(values) else np.reshape(whole, whole.shape + (1,) * (values.ndim - whole.ndim))
+    rounded = (
+        whole
+        if np.ndim(whole) == np.ndim(values)
+        else np.reshape(whole, whole.shape + (1,) * (values.ndim - whole.ndim))
+    )
     return np.where(rounded, np.rint(values), values)

@@ -47,7 +47,9 @@ class HeldOut:
     factor: np.ndarray
 
     def take(self, rows: np.ndarray) -> HeldOut:
-        return HeldOut(self.means[:, rows], *(getattr(self, name)[rows] for name in list(self.__dataclass_fields__)[1:]))
+        return HeldOut(
+            self.means[:, rows], *(getattr(self, name)[rows] for name in list(self.__dataclass_fields__)[1:])
+        )
 
     @property
     def rows(self) -> int:
@@ -130,14 +132,22 @@ def _learn_distribution(lessons: Lessons, model: int, mean: np.ndarray, held: He
         of_kind = held.kind == kind
         by_kind = distribution.calibrated_levels(u[of_kind], everything)
         for week in range(WEEKS):
-            lessons.levels[model, kind, week] = distribution.calibrated_levels(u[of_kind & (held.week == week)], by_kind)
+            lessons.levels[model, kind, week] = distribution.calibrated_levels(
+                u[of_kind & (held.week == week)], by_kind
+            )
 
 
 def quantiles_of(
-    lessons: Lessons, model: int, mean: np.ndarray, kind: np.ndarray, week: np.ndarray, factor: np.ndarray,
-    whole: np.ndarray, baseline: int = 0,
+    lessons: Lessons,
+    model: int,
+    mean: np.ndarray,
+    kind: np.ndarray,
+    week: np.ndarray,
+    factor: np.ndarray,
+    whole: np.ndarray,
+    baseline: int = 0,
 ) -> np.ndarray:
-    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `baseline` is the seasonal naive's number."""  # noqa: E501
+    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `baseline` is the seasonal naive's number."""
     result = np.empty((len(mean), len(distribution.LEVELS)), np.float32)
     for code in np.unique(kind * WEEKS + week):
         of_kind, of_week = divmod(int(code), WEEKS)

@@ -212,7 +212,9 @@ def predict(
     wanted = tuple(dict.fromkeys(models))
     unknown = set(wanted) - {BLEND, *model.names, *_LEARNED}
     if unknown:
-        raise ForecastError(f"There is no model named {', '.join(sorted(unknown))}; there are {', '.join(model.names)}.")
+        raise ForecastError(
+            f"There is no model named {', '.join(sorted(unknown))}; there are {', '.join(model.names)}."
+        )
     if not len(panel.keys):
         return _empty_frame(), withheld, panel.notes
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
@@ -291,7 +293,9 @@ def _as_of(panel: Panel, origin: int, dispersion: tuple[float, float]) -> tuple[
     return before, recover_demand(before.sales, before.share, dispersion)
 
 
-def _fit_boosted(builder: FeatureBuilder, config: ForecastConfig, until: int, horizon: int, seed: int) -> Boosted | None:
+def _fit_boosted(
+    builder: FeatureBuilder, config: ForecastConfig, until: int, horizon: int, seed: int
+) -> Boosted | None:
     rows = boosted.training_rows(builder, config.boosted, until, horizon, seed)
     if len(rows.target) < 500 or not rows.target.any():
         return None
@@ -299,7 +303,14 @@ def _fit_boosted(builder: FeatureBuilder, config: ForecastConfig, until: int, ho
 
 
 def _means(
-    panel: Panel, demand: Demand, origin: int, horizon: int, trees, network, names: tuple[str, ...], needed: Iterable[str]
+    panel: Panel,
+    demand: Demand,
+    origin: int,
+    horizon: int,
+    trees,
+    network,
+    names: tuple[str, ...],
+    needed: Iterable[str],
 ) -> np.ndarray:
     """What each model says: [M, N, H], never negative nor NaN; 0 for models that are not needed."""
     means = np.zeros((len(names), len(panel.keys), horizon), np.float32)
@@ -405,7 +416,7 @@ def _withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame
 
 def _typed(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Keys as the file had them: numbers stay numbers."""
-    return frame.astype({name: "int64" for name in panel.whole_keys})
+    return frame.astype(dict.fromkeys(panel.whole_keys, "int64"))
 
 
 def _frame(model: Model, panel: Panel, demand: Demand, means, kind, factor, horizon: int, wanted) -> pd.DataFrame:
@@ -441,7 +452,9 @@ def _frame(model: Model, panel: Panel, demand: Demand, means, kind, factor, hori
 
 def _empty_frame() -> pd.DataFrame:
     empty = {"sku": str, "location": str, "date": "datetime64[ns]", "model": str, "mean": "float32"}
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32")).items()})
+    return pd.DataFrame(
+        {name: pd.Series(dtype=kind) for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32")).items()}
+    )
 
 
 assert len(LEVELS) == len(QUANTILE_COLUMNS)

@@ -1,4 +1,12 @@
 """The global LSTM (neuralforecast). Filled in next."""
+
+
 class Recurrent: ...
-def fit_recurrent(*a): return None
-def update_recurrent(*a): return None
+
+
+def fit_recurrent(*a):
+    return None
+
+
+def update_recurrent(*a):
+    return None

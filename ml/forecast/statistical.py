@@ -63,7 +63,9 @@ def croston_sba(demand: np.ndarray, horizon: int, smoothing: float = 0.1) -> np.
     since = np.ones(len(demand))
     for column in demand.T:
         seen, sold = np.isfinite(column), np.nan_to_num(column) > 0
-        interval = np.where(sold, np.where(np.isfinite(interval), interval + smoothing * (since - interval), since), interval)
+        interval = np.where(
+            sold, np.where(np.isfinite(interval), interval + smoothing * (since - interval), since), interval
+        )
         since = np.where(sold, 1.0, since + seen)
     mean = (1 - smoothing / 2) * size / np.maximum(np.nan_to_num(interval, nan=1.0), 1.0)
     return np.repeat(mean[:, None], horizon, axis=1).astype(np.float32)

@@ -9,7 +9,9 @@ import typer
 
 
 def forecast(
-    history: Annotated[Path, typer.Argument(help="CSV or Parquet with sku, location, date, quantity and any covariates")],
+    history: Annotated[
+        Path, typer.Argument(help="CSV or Parquet with sku, location, date, quantity and any covariates")
+    ],
     future: Annotated[
         Path | None, typer.Option(help="CSV or Parquet with sku, location, date and the known-future columns")
     ] = None,
@@ -18,9 +20,12 @@ def forecast(
     past_only: Annotated[str, typer.Option(help="Comma-separated columns known only for the past")] = "",
     static: Annotated[str, typer.Option(help="Comma-separated columns that do not change, such as a category")] = "",
     availability: Annotated[
-        str | None, typer.Option(help="Column with the share (0 to 1) of the day in stock; sales without stock hide demand")
+        str | None,
+        typer.Option(help="Column with the share (0 to 1) of the day in stock; sales without stock hide demand"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where to write the forecasts, .parquet or .csv")] = Path("FORECASTS.parquet"),
+    out: Annotated[Path, typer.Option(help="Where to write the forecasts, .parquet or .csv")] = Path(
+        "FORECASTS.parquet"
+    ),
     config: Annotated[Path | None, typer.Option(help="YAML with parameters (see ForecastConfig)")] = None,
     artefacts: Annotated[Path | None, typer.Option(help="New folder to keep the trained model in")] = None,
     seed: Annotated[int, typer.Option(help="The same seed and file give the same forecast")] = 0,
@@ -121,8 +126,12 @@ def _report(result, out: Path) -> None:
     pooled = result.scores[result.scores["segment"] == "all"].sort_values("wape")
     if len(pooled):
         naive = pooled.set_index("model").at["seasonal_naive", "wape"]
-        typer.echo(f"\nHeld-out days inside the history ({pooled['days'].iloc[0]:,} series-days; lower is better, bias near 0)")
-        typer.echo(f"{'model':<18}{'WAPE':>8}{'in stock':>10}{'pinball':>9}{'bias':>8}{'80 % hit':>10}{'against naive':>15}")
+        typer.echo(
+            f"\nHeld-out days inside the history ({pooled['days'].iloc[0]:,} series-days; lower is better, bias near 0)"
+        )
+        typer.echo(
+            f"{'model':<18}{'WAPE':>8}{'in stock':>10}{'pinball':>9}{'bias':>8}{'80 % hit':>10}{'against naive':>15}"
+        )
         for row in pooled.itertuples():
             gain = row.wape / naive - 1 if naive and naive > 0 else float("nan")
             typer.echo(

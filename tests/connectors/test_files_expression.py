@@ -141,7 +141,7 @@ def test_no_text_whatever_yields_sql_that_reads_more_than_the_row(text):
     except ExpressionError:
         return
     with duckdb.connect() as db:
-        names = ", ".join(f"NULL::{kind} AS \"{name}\"" for name, (kind, _) in COLUMNS.items())
+        names = ", ".join(f'NULL::{kind} AS "{name}"' for name, (kind, _) in COLUMNS.items())
         tables = db.get_table_names(f"SELECT {value.sql}")
         assert not tables
         db.execute(f"SELECT {value.sql} FROM (SELECT {names})").fetchall()

@@ -17,7 +17,12 @@ QUICK = ForecastConfig(boosted=BoostedConfig(rounds=10, rows=5_000, depth=3), re
 
 def rows(quantities, sku="A", location="S", start="2025-01-01"):
     return pd.DataFrame(
-        {"sku": sku, "location": location, "date": pd.date_range(start, periods=len(quantities)), "quantity": quantities}
+        {
+            "sku": sku,
+            "location": location,
+            "date": pd.date_range(start, periods=len(quantities)),
+            "quantity": quantities,
+        }
     )
 
 
@@ -124,7 +129,9 @@ def test_future_days_that_are_missing_and_covariates_that_are_null():
     )
     check(result, 30)
     assert any("lacks 210 of 420" in note for note in result.notes)
-    nothing_known = run(history, future.iloc[:0], horizon=14, known_future=["promo"], past_only=["nothing"], config=QUICK)
+    nothing_known = run(
+        history, future.iloc[:0], horizon=14, known_future=["promo"], past_only=["nothing"], config=QUICK
+    )
     check(nothing_known, 30)
 
 
@@ -165,7 +172,9 @@ def test_unusable_parameters_are_refused():
 @given(
     st.lists(
         st.lists(
-            st.one_of(st.none(), st.integers(-3, 4), st.sampled_from([0.5, 1e9, np.inf, np.nan])), min_size=0, max_size=60
+            st.one_of(st.none(), st.integers(-3, 4), st.sampled_from([0.5, 1e9, np.inf, np.nan])),
+            min_size=0,
+            max_size=60,
         ),
         max_size=5,
     ),
@@ -177,11 +186,16 @@ def test_anything_gives_distributions(series, horizon, seed):
     frames = []
     for number, quantities in enumerate(series):
         frame = rows([np.nan if q is None else q for q in quantities], sku=f"S{number}")
-        frame["share"], frame["promo"] = rng.choice([0, 0.5, 1, np.nan], len(frame)), rng.choice([0, 1, np.nan], len(frame))
+        frame["share"], frame["promo"] = (
+            rng.choice([0, 0.5, 1, np.nan], len(frame)),
+            rng.choice([0, 1, np.nan], len(frame)),
+        )
         frames.append(frame[[q is not None for q in quantities]])
     history = pd.concat([rows([]).assign(share=0.0, promo=0.0), *frames])
     future = history[["sku", "location", "date", "promo"]].assign(date=lambda f: f["date"] + pd.Timedelta(days=20))
-    result = run(history, future, horizon=horizon, known_future=["promo"], availability="share", config=QUICK, seed=seed)
+    result = run(
+        history, future, horizon=horizon, known_future=["promo"], availability="share", config=QUICK, seed=seed
+    )
     values = result.forecasts[["mean", *QUANTILE_COLUMNS]].to_numpy(float)
     assert np.isfinite(values).all()
     assert (values >= 0).all()

@@ -8,9 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast import ArtefactError, BoostedConfig, ForecastConfig, ForecastError, RecurrentConfig
+from ml.forecast import (
+    ArtefactError,
+    BoostedConfig,
+    ForecastConfig,
+    ForecastError,
+    RecurrentConfig,
+    load,
+    predict,
+    sample_paths,
+    train,
+)
 from ml.forecast import forecast as run
-from ml.forecast import load, predict, sample_paths, train
 from ml.forecast.config import LEVELS, QUANTILE_COLUMNS
 
 HORIZON = 14

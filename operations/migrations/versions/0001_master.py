@@ -4,8 +4,6 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-# ruff: noqa: E501
-
 revision = "0001_master"
 down_revision = None
 branch_labels = None

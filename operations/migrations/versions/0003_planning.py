@@ -4,8 +4,6 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-# ruff: noqa: E501
-
 revision = "0003_planning"
 down_revision = "0002_stock"
 branch_labels = None

@@ -1,0 +1,233 @@
+"""Forecasts and proposals of one morning, partitioned by `cycle_date`; training, unpartitioned, once a week."""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from orchestration.assets.marts import MANIFEST, PLANNING_TAG, POOL, Translator, cycle_date, publish_now, run_dbt
+from orchestration.resources import StockflowResource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchestration.application import Application
+    from orchestration.planning.history import DemandData
+
+MODEL = dg.AssetKey(["forecast", "model"])
+QUANTILES = dg.AssetKey(["forecast", "quantiles"])
+INPUTS = dg.AssetKey(["replenishment", "inputs"])
+PROPOSALS = dg.AssetKey(["replenishment", "proposals"])
+RISK_TABLE = dg.AssetKey(["planning", "stockout_risk"])
+PLAN_TABLE = dg.AssetKey(["planning", "purchase_plan"])
+
+
+def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[dg.AssetsDefinition]:
+    @dg.asset(
+        key=MODEL,
+        deps=["fct_demand_daily"],
+        group_name="forecast",
+        kinds={"xgboost", "pytorch"},
+        description="XGBoost, LSTM and statistical models, blended by what each earned on held-out days.",
+    )
+    def forecast_model(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+        from orchestration.planning.forecasting import train_champion
+
+        app = stockflow.app
+        morning = cycle_date(context, timezone)
+        model, model_id = train_champion(_demand(app, morning), app.settings.models, morning, context.log.info)
+        return dg.MaterializeResult(metadata=_quality(model, model_id))
+
+    @dg.asset(
+        key=QUANTILES,
+        deps=["fct_demand_daily", "dim_item", "dim_location"],
+        partitions_def=partitions,
+        group_name="forecast",
+        kinds={"parquet"},
+        description="Daily demand of every item and stock location for four weeks: mean and quantiles.",
+    )
+    def forecast_quantiles(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+        from orchestration.charts import demand_chart
+        from orchestration.planning.forecasting import champion, forecast_cycle, train_champion
+
+        app = stockflow.app
+        morning = cycle_date(context, timezone)
+        data = _demand(app, morning)
+        model, model_id = champion(app.settings.models) or train_champion(
+            data, app.settings.models, morning, context.log.info
+        )
+        made = forecast_cycle(data, model, model_id)
+        folder = app.settings.forecasts / morning.isoformat()
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, frame in (("quantiles", made.frame), ("dependence", made.dependence), ("withheld", made.withheld)):
+            frame.to_parquet(folder / f"{name}.parquet", index=False)
+        series = len(made.frame[["sku", "location"]].drop_duplicates())
+        return dg.MaterializeResult(
+            metadata={
+                "series": series,
+                "withheld": len(made.withheld),
+                "trained until": model.trained_until,
+                **_quality(model, model_id),
+                "forecast against actual": dg.MetadataValue.md(demand_chart(data.history, made.frame)),
+            }
+        )
+
+    @dg.asset(
+        key=INPUTS,
+        deps=[QUANTILES, "fct_inventory_daily", "fct_purchase_order_line", "dim_party", "int_supplier_offers"],
+        partitions_def=partitions,
+        group_name="replenishment",
+        kinds={"parquet"},
+        description="Everything the morning decides from, frozen under the hash of its content.",
+    )
+    def replenishment_inputs(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+        import pandas as pd
+
+        from ml.replenishment.freezing import freeze
+        from orchestration.planning.cycle import frozen_hash_of
+        from orchestration.planning.decision_inputs import read_inputs, read_parameters
+
+        app = stockflow.app
+        morning = cycle_date(context, timezone)
+        known = frozen_hash_of(app.engine, morning)
+        if known is not None:
+            # What arrived since does not change what that morning knew.
+            return dg.MaterializeResult(metadata={"frozen": known, "planned before": True})
+        folder = app.settings.forecasts / morning.isoformat()
+        parameters = read_parameters(app.settings.home / "parameters.yaml", app.settings.business.reporting_currency)
+        forecasts = pd.read_parquet(folder / "quantiles.parquet")
+        with app.warehouse.connect() as db:
+            inputs = read_inputs(
+                db, app.engine, morning, forecasts, parameters, pd.read_parquet(folder / "dependence.parquet")
+            )
+        frozen = freeze(inputs, str(app.settings.frozen))
+        (folder / "frozen").write_text(frozen)
+        return dg.MaterializeResult(
+            metadata={"frozen": frozen, "planned before": False, "parameters": parameters.version}
+        )
+
+    @dg.multi_asset(
+        name="replenishment_proposals",
+        specs=[
+            dg.AssetSpec(
+                PROPOSALS,
+                deps=[INPUTS],
+                group_name="replenishment",
+                kinds={"postgres"},
+                description="What to buy and to move, each with its reason, waiting for approval.",
+            ),
+            dg.AssetSpec(RISK_TABLE, deps=[INPUTS], group_name="replenishment", kinds={"duckdb"}),
+            dg.AssetSpec(PLAN_TABLE, deps=[INPUTS], group_name="replenishment", kinds={"duckdb"}),
+        ],
+        partitions_def=partitions,
+        pool=POOL,
+    )
+    def replenishment_proposals(
+        context: dg.AssetExecutionContext, stockflow: StockflowResource
+    ) -> Iterator[dg.MaterializeResult]:
+        from ml.replenishment.freezing import thaw
+        from orchestration.charts import risk_table
+        from orchestration.planning import cycle
+
+        app = stockflow.app
+        morning = cycle_date(context, timezone)
+        frozen = cycle.frozen_hash_of(app.engine, morning) or _just_frozen(app, morning)
+        plan = cycle.plan(thaw(frozen, str(app.settings.frozen)), frozen, morning)
+        saved = cycle.save(app.engine, plan, frozen, morning, actor="system:planner")
+        _store(app, morning, plan.risk, plan.purchase_plan)
+        yield dg.MaterializeResult(
+            PROPOSALS,
+            metadata={
+                "proposals": len(plan.proposals),
+                "new": saved.new,
+                "unchanged": saved.unchanged,
+                "superseded": saved.superseded,
+                "withheld": len(plan.withheld),
+                "withheld by reason": dg.MetadataValue.md(_counts(plan.withheld, "reason_code")),
+                "frozen": frozen,
+            },
+        )
+        yield dg.MaterializeResult(
+            RISK_TABLE, metadata={"likeliest stock-outs": dg.MetadataValue.md(risk_table(plan.risk))}
+        )
+        yield dg.MaterializeResult(PLAN_TABLE, metadata={"rows": len(plan.purchase_plan)})
+
+    @dbt_assets(
+        manifest=MANIFEST, select=PLANNING_TAG, dagster_dbt_translator=Translator(), pool=POOL, name="build_reports"
+    )
+    def build_reports(
+        context: dg.AssetExecutionContext, dbt: DbtCliResource, stockflow: StockflowResource
+    ) -> Iterator[Any]:
+        yield from run_dbt(context, dbt, stockflow.app, ["build"])
+
+    @dg.asset(
+        key=["published", "reports"],
+        deps=[dg.AssetKey(["rpt_stockout_risk"]), dg.AssetKey(["published", "marts"])],
+        group_name="published",
+        kinds={"postgres", "duckdb", "parquet"},
+        pool=POOL,
+        description="The reports that planning makes, beside the marts.",
+    )
+    def published_reports(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+        done, snapshot_id = publish_now(stockflow.app, cycle_date(context, timezone))
+        return dg.MaterializeResult(
+            metadata={"snapshot": snapshot_id, **{f"{p.target} rows written": p.rows for p in done}}
+        )
+
+    return [
+        forecast_model, forecast_quantiles, replenishment_inputs, replenishment_proposals, build_reports,
+        published_reports,
+    ]  # fmt: skip
+
+
+def _demand(app: "Application", morning: dt.date) -> "DemandData":
+    from orchestration.planning.history import read_demand
+
+    with app.warehouse.connect() as db:
+        return read_demand(db, morning)
+
+
+def _just_frozen(app: "Application", morning: dt.date) -> str:
+    return (app.settings.forecasts / morning.isoformat() / "frozen").read_text().strip()
+
+
+def _store(app: "Application", morning: dt.date, risk: "pd.DataFrame", purchases: "pd.DataFrame") -> None:
+    """The newest cycle's tables for dbt; an older one planned again does not take their place."""
+    import pyarrow as pa
+
+    with app.warehouse.connect() as db:
+        db.execute("CREATE SCHEMA IF NOT EXISTS planning")
+        for name, frame in (("stockout_risk", risk), ("purchase_plan", purchases)):
+            newest = db.execute(
+                "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'planning' AND table_name = ?", [name]
+            ).fetchone()[0]
+            if newest:
+                held = db.execute(f"SELECT max(cycle_date) FROM planning.{name}").fetchone()[0]
+                if held is not None and held > morning:
+                    continue
+            db.register("planned", pa.Table.from_pandas(frame, preserve_index=False))
+            db.execute(
+                f"CREATE OR REPLACE TABLE planning.{name} AS SELECT ?::DATE AS cycle_date, * FROM planned", [morning]
+            )
+            db.unregister("planned")
+
+
+def _quality(model: Any, model_id: str) -> dict[str, Any]:
+    pooled = model.scores[model.scores["segment"] == "all"] if len(model.scores) else model.scores
+    table = "\n".join(
+        f"| {row.model} | {row.wape:.3f} | {row.pinball:.3f} | {row.bias_in_stock:+.1%} |"
+        for row in pooled.sort_values("wape").itertuples()
+    )
+    return {
+        "model": model_id,
+        "held-out quality": dg.MetadataValue.md(
+            f"| model | WAPE | pinball | bias |\n| --- | ---: | ---: | ---: |\n{table}"
+        ),
+    }
+
+
+def _counts(frame: "pd.DataFrame", column: str) -> str:
+    rows = "\n".join(f"| {value} | {count} |" for value, count in frame[column].value_counts().items())
+    return f"| {column} | series |\n| --- | ---: |\n{rows}" if rows else "none"

@@ -1,0 +1,58 @@
+"""Pictures and tables for asset metadata: small enough to stand in an event, plain enough to read at a glance."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HISTORY_DAYS = 56
+
+
+def demand_chart(history: pd.DataFrame, forecasts: pd.DataFrame) -> str:
+    """Markdown image: total demand of the last weeks, and its forecast for the coming ones."""
+    from matplotlib.figure import Figure
+
+    sold = history.groupby("date")["quantity"].sum().sort_index().tail(HISTORY_DAYS)
+    blend = forecasts[forecasts["model"] == "blend"]
+    naive = forecasts[forecasts["model"] == "seasonal_naive"]
+    figure = Figure(figsize=(8, 2.6), dpi=80, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(sold.index, sold.to_numpy(), color="#44546a", label="sold")
+    for frame, colour, label in ((naive, "#bbbbbb", "seasonal naive"), (blend, "#d9730d", "forecast")):
+        if len(frame):
+            total = frame.groupby("date")["mean"].sum().sort_index()
+            axes.plot(total.index, total.to_numpy(), color=colour, label=label)
+    axes.set_ylabel("units a day")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, ncols=3, loc="lower left", fontsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return f"![sold and forecast](data:image/png;base64,{base64.b64encode(out.getvalue()).decode()})"
+
+
+def risk_table(risk: pd.DataFrame, rows: int = 15) -> str:
+    """Markdown table: the series most likely to run out, and what the proposals change."""
+    if risk.empty:
+        return "none"
+    worst = (
+        risk.groupby(["item", "location"])
+        .agg(
+            without=("stockout_risk_without", "max"),
+            with_proposals=("stockout_risk_with", "max"),
+            lost=("lost_value_without", "sum"),
+        )
+        .sort_values("lost", ascending=False)
+        .head(rows)
+    )
+    lines = [
+        f"| {item} | {location} | {row.without:.0%} | {row.with_proposals:.0%} | {row.lost:,.0f} |"
+        for (item, location), row in zip(worst.index, worst.itertuples(), strict=True)
+    ]
+    head = "| item | location | risk now | with proposals | sales at risk |\n| --- | --- | ---: | ---: | ---: |\n"
+    return head + "\n".join(lines)

@@ -1,0 +1,120 @@
+"""One morning's plan: frozen inputs, proposals, and what is saved of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from operations import proposals
+from operations.schema import cycle
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ml.replenishment.inputs import FrozenInputs
+    from ml.replenishment.propose import ProposalSet
+
+SEED = 0
+
+
+def frozen_hash_of(engine: Engine, cycle_date: dt.date) -> str | None:
+    """The inputs that this morning was first planned from, None if it has not been planned."""
+    with engine.connect() as db:
+        return db.execute(sa.select(cycle.c.frozen_hash).where(cycle.c.cycle_date == cycle_date)).scalar()
+
+
+def plan(inputs: FrozenInputs, frozen_hash: str, cycle_date: dt.date) -> ProposalSet:
+    """The proposals; the same inputs and date give the same ones to the last byte."""
+    from ml.replenishment.propose import propose
+
+    return propose(inputs, frozen_hash, cycle_date, sampler(inputs), SEED)
+
+
+def sampler(inputs: FrozenInputs):
+    """`ml.forecast.sample_paths` with the inputs' own dependence, as replenishment takes it."""
+    from ml.forecast import Dependence, sample_paths
+
+    known = inputs.dependence
+    dependence = Dependence(*known.iloc[0][["common", "persistence"]]) if len(known) else Dependence()
+
+    def sample(forecasts: pd.DataFrame, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+        # Replenishment has chosen one model per series already; their rows are sampled as one.
+        paths = sample_paths(forecasts.assign(model="chosen"), n, seed, dependence=dependence, model="chosen")
+        return paths.keys, paths.values
+
+    return sample
+
+
+def save(engine: Engine, plan: ProposalSet, frozen_hash: str, cycle_date: dt.date, actor: str) -> proposals.Saved:
+    """Puts a plan before the people who approve it."""
+    return proposals.save(
+        engine,
+        cycle_date=cycle_date,
+        frozen_hash=frozen_hash,
+        proposals=[_proposal(row) for row in plan.proposals.to_dict("records")],
+        withheld_skus=[_withheld(row) for row in plan.withheld.to_dict("records")],
+        actor=actor,
+    )
+
+
+def _proposal(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `ProposalSet.proposals` as operations keeps it: in the unit it is ordered in, which its price is for.
+    The whole row stays in the evidence, to be explained."""
+    pack = Decimal(row["pack"])
+    return {
+        "proposal_id": row["proposal_id"],
+        "kind": row["kind"],
+        "item_key": row["item"],
+        "location_key": row["location"],
+        "from_location_key": row["from_location"] or None,
+        "supplier_id": row["supplier"] or None,
+        "quantity": row["packs"] * pack,
+        "unit": row["order_unit"],
+        "pack_quantity": pack,
+        "minimum_quantity": Decimal(row["moq"] or 0),
+        "unit_price": _decimal(row["unit_price"]),
+        "currency": row["currency"] or None,
+        "amount": _decimal(row["amount"]),
+        "expected_on": dt.date.fromisoformat(str(row["expected_on"])),
+        "stockout_risk": row["stockout_risk_without"],
+        "reason": row["reason"],
+        "evidence": row,
+    }
+
+
+def _withheld(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "item_key": row["item"],
+        "location_key": row["location"],
+        "reason": row["reason_code"],
+        "detail": row["reason"],
+        "value_at_risk": _decimal(row["value_at_risk"]),
+        "currency": row["currency"] or None,
+    }
+
+
+def _decimal(value: Any) -> Decimal | None:
+    return None if value is None or value != value else Decimal(str(value))
+
+
+class Explainer:
+    """Recomputes proposals from the inputs frozen below `folder`; the API and `stockflow explain` share it."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def explain(self, evidence: dict[str, Any]):
+        """`evidence` is the stored row; returns ml.replenishment's Explanation (matches, differs, lines)."""
+        from ml.replenishment.explain import explain
+        from ml.replenishment.freezing import thaw
+
+        told = json.loads(evidence["evidence"])
+        inputs = thaw(told["inputs"]["frozen"], str(self._folder))
+        return explain(evidence, inputs, sampler(inputs))

@@ -1,0 +1,88 @@
+"""Training models and forecasting with the champion; artefacts below <home>/models, forecasts below <home>/forecasts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.planning.history import AVAILABILITY, HORIZON_DAYS, KNOWN_FUTURE, STATIC, DemandData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.forecast import Model
+
+CHAMPION = "champion.json"
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """`frame` as `ml.forecast` gives it, `dependence` (one row), and which model made them."""
+
+    frame: pd.DataFrame
+    dependence: pd.DataFrame
+    model_id: str
+    withheld: pd.DataFrame
+
+
+def train_champion(
+    data: DemandData, models: Path, trained_for: dt.date, progress: Callable[[str], None] | None = None
+) -> tuple[Model, str]:
+    """Trains on the history, saves the artefacts and makes them the champion; returns the model and its id.
+
+    The id names the morning and the data, so that training again on the same data gives the same folder.
+    """
+    from ml.forecast import load, train
+
+    model = train(
+        data.history,
+        horizon=HORIZON_DAYS,
+        known_future=KNOWN_FUTURE,
+        static=STATIC,
+        availability=AVAILABILITY,
+        progress=progress,
+    )
+    model_id = f"{trained_for:%Y%m%d}-{model.data_hash[:12]}"
+    folder = models / model_id
+    if not folder.exists():
+        building = models / f".{model_id}.{os.getpid()}"
+        shutil.rmtree(building, ignore_errors=True)
+        models.mkdir(parents=True, exist_ok=True)
+        model.save(building)
+        os.replace(building, folder)
+    _point_to(models, model_id)
+    return load(folder), model_id
+
+
+def champion(models: Path) -> tuple[Model, str] | None:
+    """The model in use, None before the first training. Raises ArtefactError when a file does not match its hash."""
+    from ml.forecast import load
+
+    pointer = models / CHAMPION
+    if not pointer.exists():
+        return None
+    model_id = json.loads(pointer.read_text())["model_id"]
+    return load(models / model_id), model_id
+
+
+def _point_to(models: Path, model_id: str) -> None:
+    fresh = models / f"{CHAMPION}.{os.getpid()}"
+    fresh.write_text(json.dumps({"model_id": model_id}))
+    os.replace(fresh, models / CHAMPION)
+
+
+def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
+    """Forecasts for the cycle's horizon from its history and the announced future."""
+    import pandas as pd
+
+    from ml.forecast import predict
+
+    frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS)
+    dependence = pd.DataFrame({"common": [model.dependence.common], "persistence": [model.dependence.persistence]})
+    return Forecasts(frame, dependence, model_id, withheld)

@@ -1,0 +1,103 @@
+"""What forecasts are made from: daily demand by item and stock location, and what is known of the days to come."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HORIZON_DAYS = 28
+KNOWN_FUTURE = ("discount", "holiday", "before_holiday", "is_open")
+STATIC = ("category",)
+AVAILABILITY = "in_stock_share"
+
+# Demand is where the stock is that serves it: what a web shop sells is demand on its warehouse.
+_HISTORY = """
+    SELECT d.item_key AS sku, l.stock_location_key AS location, d.business_date AS date,
+           CAST(sum(d.quantity) AS DOUBLE) AS quantity,
+           -- What could not be bought anywhere counts as much as what used to be sold there; equal shares are a fair start.
+           avg(d.in_stock_share) AS in_stock_share,
+           max(d.discount) AS discount, bool_or(d.is_open)::INT AS is_open, any_value(i.category) AS category
+    FROM marts.fct_demand_daily AS d
+    JOIN marts.dim_location AS l USING (location_key)
+    JOIN marts.dim_item AS i USING (item_key)
+    WHERE d.business_date < $cycle AND i.is_active AND NOT i.is_kit
+    GROUP BY ALL
+"""
+
+_FUTURE = """
+    WITH series AS (SELECT DISTINCT sku, location FROM history),
+    days AS (SELECT CAST(d AS DATE) AS date FROM generate_series(CAST($cycle AS TIMESTAMP),
+             CAST($cycle AS TIMESTAMP) + to_days($horizon - 1), INTERVAL 1 DAY) AS t(d)),
+    selling AS (SELECT location_key, stock_location_key AS location FROM marts.dim_location),
+    -- Only promotions that had been announced by that morning.
+    promoted AS (
+        SELECT item.key AS sku, CASE WHEN p.location_code = '' THEN NULL ELSE selling.location END AS location,
+               days.date, max(p.discount) AS discount
+        FROM landing.promotion AS p
+        JOIN days ON days.date BETWEEN p.starts_on AND p.ends_on
+        LEFT JOIN operations.xref AS item ON item.kind = 'item' AND item.source = p.source AND item.source_id = p.item_code
+        LEFT JOIN operations.xref AS place
+            ON place.kind = 'location' AND place.source = p.source AND place.source_id = p.location_code
+        LEFT JOIN selling ON selling.location_key = place.key
+        WHERE p.superseded_load IS NULL AND coalesce(p.announced_on, p.starts_on) < $cycle
+        GROUP BY ALL
+    ),
+    closed AS (
+        SELECT selling.location, o.date_on AS date, bool_or(o.is_open) AS is_open
+        FROM landing.opening_day AS o
+        JOIN operations.xref AS place
+            ON place.kind = 'location' AND place.source = o.source AND place.source_id = o.location_code
+        JOIN selling ON selling.location_key = place.key
+        WHERE o.superseded_load IS NULL GROUP BY ALL
+    )
+    SELECT s.sku, s.location, days.date,
+           greatest(coalesce(max(here.discount), 0), coalesce(max(anywhere.discount), 0)) AS discount,
+           coalesce(any_value(closed.is_open), true)::INT AS is_open
+    FROM series AS s CROSS JOIN days
+    LEFT JOIN promoted AS here ON here.date = days.date AND here.location = s.location AND (here.sku = s.sku OR here.sku IS NULL)
+    LEFT JOIN promoted AS anywhere
+        ON anywhere.date = days.date AND anywhere.location IS NULL AND (anywhere.sku = s.sku OR anywhere.sku IS NULL)
+    LEFT JOIN closed ON closed.date = days.date AND closed.location = s.location
+    GROUP BY s.sku, s.location, days.date
+"""
+
+_HOLIDAYS = """
+    SELECT l.stock_location_key AS location, h.date_on AS date
+    FROM operations.holiday AS h JOIN marts.dim_location AS l ON l.country = h.country GROUP BY ALL
+"""
+
+BEFORE_HOLIDAY_DAYS = 3
+
+
+@dataclass(frozen=True)
+class DemandData:
+    """`history`: sku, location, date, quantity, in_stock_share, KNOWN_FUTURE, category. `future`: sku, location, date,
+    KNOWN_FUTURE for the HORIZON_DAYS from the cycle date on. Sorted; no row later than was known that morning."""
+
+    history: pd.DataFrame
+    future: pd.DataFrame
+
+
+def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int = HORIZON_DAYS) -> DemandData:
+    """From the warehouse, as of the morning of `cycle_date`."""
+    cycle = {"cycle": cycle_date}
+    db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {_HISTORY}", cycle)
+    db.execute(f"CREATE OR REPLACE TEMP TABLE future AS {_FUTURE}", {**cycle, "horizon": horizon})
+    db.execute(f"CREATE OR REPLACE TEMP TABLE holidays AS {_HOLIDAYS}")
+    with_holidays = """
+        SELECT t.*, (h.date IS NOT NULL)::INT AS holiday,
+               EXISTS (SELECT 1 FROM holidays AS n WHERE n.location = t.location
+                       AND n.date > t.date AND n.date <= t.date + {days})::INT AS before_holiday
+        FROM {table} AS t LEFT JOIN holidays AS h ON h.location = t.location AND h.date = t.date
+        ORDER BY t.sku, t.location, t.date
+    """
+    frames = [
+        db.execute(with_holidays.format(table=table, days=BEFORE_HOLIDAY_DAYS)).df() for table in ("history", "future")
+    ]
+    return DemandData(*frames)
