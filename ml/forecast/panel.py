@@ -171,7 +171,7 @@ def _clean(frame: pd.DataFrame, columns: Columns, needs_quantity: bool) -> tuple
     try:
         dates = pd.to_datetime(frame["date"], format=None if frame["date"].dtype.kind == "M" else "ISO8601")
     except (ValueError, TypeError) as error:
-        raise ForecastError(f"The {what}'s column date holds a value that is not a date (YYYY-MM-DD): {error}.") from error
+        raise ForecastError(f"The {what}'s column date holds a value that is not a date such as 2025-01-31.") from error
     if getattr(dates.dt, "tz", None) is not None:
         dates = dates.dt.tz_localize(None)
     frame["date"] = dates.dt.normalize()
