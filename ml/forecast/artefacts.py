@@ -65,6 +65,7 @@ def save(model, folder) -> Path:
         "dispersion": [float(value) for value in model.dispersion],
         "categories": model.categories,
         "names": list(model.names),
+        "correction": lessons.correction.tolist(),
         "weights": lessons.weights.tolist(),
         "units": lessons.units.tolist(),
         "shapes": lessons.shapes.tolist(),
@@ -124,7 +125,7 @@ def load(folder):
 
         recurrent = Recurrent.load(folder)
     columns = Columns(**{k: tuple(v) if isinstance(v, list) else v for k, v in content["columns"].items()})
-    lessons = Lessons(*(np.array(content[name]) for name in ("weights", "units", "shapes", "levels")))
+    lessons = Lessons(*(np.array(content[name]) for name in ("correction", "weights", "units", "shapes", "levels")))
     return Model(
         columns, content["horizon"], ForecastConfig(**content["config"]), content["seed"], content["missing_days"],
         tuple(content["dispersion"]), content["categories"], tuple(content["names"]), lessons,

@@ -41,7 +41,7 @@ class Boosted:
         for target, name in enumerate(self.names):
             if name in position:
                 values[:, target] = flat[:, position[name]]
-        self.booster.set_param({"nthread": threads()})
+        self.booster.set_param({"nthread": threads() if count * horizon > 150_000 else 1})
         mean = self.booster.inplace_predict(values, validate_features=False).reshape(count, horizon)
         return np.minimum(mean, _LARGEST) * block.level[:, None]
 
@@ -91,7 +91,9 @@ def fit_boosted(rows: Rows, config: BoostedConfig, seed: int) -> Boosted:
     """Train the booster; the Tweedie loss suits non-negative demand with many zeros and estimates the mean."""
     import xgboost
 
-    data = xgboost.QuantileDMatrix(rows.values, rows.target, weight=rows.weight, max_bin=128, nthread=threads())
+    # On few rows threads wait for each other longer than they work.
+    workers = threads() if len(rows.target) > 150_000 else 1
+    data = xgboost.QuantileDMatrix(rows.values, rows.target, weight=rows.weight, max_bin=128, nthread=workers)
     parameters = {
         "objective": "reg:tweedie",
         "tweedie_variance_power": 1.2,
@@ -104,7 +106,7 @@ def fit_boosted(rows: Rows, config: BoostedConfig, seed: int) -> Boosted:
         "colsample_bytree": config.columns,
         "max_bin": 128,
         "seed": seed,
-        "nthread": threads(),
+        "nthread": workers,
     }
     return Boosted(xgboost.train(parameters, data, config.rounds), rows.names)
 

@@ -22,6 +22,8 @@ _GRID = np.geomspace(0.02, 5_000, 160)
 _LOG_GRID = np.log(_GRID)
 _FEWEST = 300
 _LEAST = 1e-6
+# The sales of neighbouring days move together, so that n days tell less about the level than n independent ones would.
+_LEVEL_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,15 @@ def fit_spread(actual: np.ndarray, mean: np.ndarray) -> Spread:
 
 
 def own_factor(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndarray:
-    """Each series' variance [N] around `fitted` [N, W] against what `spread` expects, shrunk towards 1."""
+    """Each series' variance [N] around `fitted` [N, W] against what `spread` expects, shrunk towards 1.
+
+    The level of a series with few observed days is itself uncertain: its variance over their number is added.
+    """
     seen = np.isfinite(demand)
     expected = np.maximum(spread.variance(np.maximum(fitted, _LEAST)), 1e-9)
     ratio = np.where(seen, np.minimum((np.nan_to_num(demand) - fitted) ** 2 / expected, 25), 0.0)
-    return np.clip((ratio.sum(1) + 20) / (seen.sum(1) + 20), 0.3, 4.0)
+    days = seen.sum(1)
+    return np.clip((ratio.sum(1) + 20) / (days + 20), 0.3, 4.0) * (1 + _LEVEL_DAYS / np.maximum(days, 1))
 
 
 def gamma_shape(mean: np.ndarray, spread: Spread, factor: np.ndarray) -> np.ndarray:

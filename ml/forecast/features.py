@@ -17,6 +17,8 @@ from ml.forecast.panel import Panel
 
 _WINDOWS = (7, 14, 28, 56)
 _RESPONSE_DAYS = 112
+_MONTHS_KNOWN, _YEAR_KNOWN = 180, 400
+_NEW_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ class FeatureBuilder:
     def _calendar(self, columns, origin, horizon, count) -> None:
         days = slice(origin, origin + horizon)
         columns["weekday"] = np.broadcast_to(self.days_of_week[days].astype(np.float32), (count, horizon))
-        columns["day_of_month"] = np.broadcast_to(self.day_of_month[days].astype(np.float32), (count, horizon))
-        if self.panel.days >= 300:
+        # Over a short history a date tells time, and trees would take a passing rise for the season.
+        if self.panel.days >= _MONTHS_KNOWN:
+            columns["day_of_month"] = np.broadcast_to(self.day_of_month[days].astype(np.float32), (count, horizon))
+        if self.panel.days >= _YEAR_KNOWN:
             columns["day_of_year"] = np.broadcast_to(self.day_of_year[days].astype(np.float32), (count, horizon))
 
     def _own(self, columns, origin, horizon, take, level) -> np.ndarray:
@@ -105,7 +109,7 @@ class FeatureBuilder:
             means[days] = np.where(seen > 0, total / np.maximum(seen, 1), np.nan) / level
             columns[f"mean_{days}"] = _wide(means[days], horizon)
         columns["trend"] = _wide(means[7] - means[28], horizon)
-        columns["age"] = _wide(np.minimum(origin - self.first[take], 728).astype(np.float32), horizon)
+        columns["age"] = _wide(np.minimum(origin - self.first[take], _NEW_DAYS).astype(np.float32), horizon)
         recent = slice(max(origin - 28, 0), origin)
         demand, seen = self.demand[take, recent], self.seen[take, recent]
         count = np.maximum(seen.sum(1), 1)
@@ -150,7 +154,7 @@ class FeatureBuilder:
 
     def _year(self, columns, origin, horizon, take, level) -> None:
         """The same days a year ago, against the level then; only where the history reaches back so far."""
-        if self.panel.days < 300:
+        if self.panel.days < _YEAR_KNOWN:
             return
         shape = (len(level), horizon)
         own, group = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)

@@ -6,7 +6,7 @@ Does not belong here: the models themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,8 @@ BLEND = "blend"
 _CALIBRATION_ROWS = 120_000
 _SCORE_ROWS = 250_000
 _FULL = 0.999
+# How far the level of all series together moves between two fortnights, and how far a model errs for good.
+_LEVEL_NOISE, _MODEL_BIAS = 0.05, 0.03
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,11 @@ class HeldOut:
 class Lessons:
     """What the held-out days teach, for each model (the blend last), demand class and horizon week.
 
-    `weights` [C, W, M]; `units`, `shapes` [M + 1, C, W]; `levels` [M + 1, C, W, len(LEVELS)].
+    `correction` [M] multiplies each model's mean; `weights` [C, W, M]; `units`, `shapes` [M + 1, C, W]; `levels`
+    [M + 1, C, W, len(LEVELS)].
     """
 
+    correction: np.ndarray
     weights: np.ndarray
     units: np.ndarray
     shapes: np.ndarray
@@ -95,6 +99,8 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     shapes = np.full((models + 1, classes, WEEKS), 2.0)
     levels = np.zeros((models + 1, classes, WEEKS, len(distribution.LEVELS)))
     regular = held.kind != SHORT
+    correction = np.array([1.0 if name == BASELINE else _correction(held, model) for model, name in enumerate(names)])
+    held = replace(held, means=held.means * correction[:, None].astype(np.float32))
     everything = greedy_weights(held.demand[regular], held.means[:, regular], allowed_models(names, 0), seed=seed)
     if not regular.any():
         everything = _default_weights(names)
@@ -106,7 +112,7 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
             weights[kind, week] = greedy_weights(held.demand[mine], held.means[:, mine], allowed, prior, seed)
     rng = np.random.default_rng(seed)
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
-    lessons = Lessons(weights, units, shapes, levels)
+    lessons = Lessons(correction, weights, units, shapes, levels)
     stacked = np.concatenate([few.means, lessons.blend(few.means, few.kind, few.week)[None]])
     for model in range(models + 1):
         # The baseline forecasts sales, as people do who recover nothing: it is calibrated on them.
@@ -115,8 +121,35 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     return lessons
 
 
+def _correction(held: HeldOut, model: int) -> float:
+    """Factor on a model's mean for a bias that held from origin to origin, shrunk by how much it varied."""
+    logs = []
+    for origin in np.unique(held.origin):
+        mine = held.origin == origin
+        logs.append(np.log(_ratio(held.demand[mine], held.means[model, mine])))
+    # Neighbouring origins share most of their days: they count as one and a half.
+    noise = max(float(np.var(logs)), _LEVEL_NOISE**2) / min(len(logs), 1.5)
+    return float(np.exp(np.mean(logs) * _MODEL_BIAS**2 / (_MODEL_BIAS**2 + noise)))
+
+
+def _ratio(actual: np.ndarray, mean: np.ndarray) -> float:
+    total = float(mean.sum())
+    return float(np.clip(actual.sum() / total, 0.5, 2.0)) if total > 0 and actual.sum() > 0 else 1.0
+
+
+def _ratio_by_origin(origin: np.ndarray, actual: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    ratio = np.ones(len(mean), np.float32)
+    for day in np.unique(origin):
+        mine = origin == day
+        ratio[mine] = _ratio(actual[mine], mean[mine])
+    return ratio
+
+
 def _learn_distribution(lessons: Lessons, model: int, mean: np.ndarray, held: HeldOut, actual: np.ndarray, rng) -> None:
     """Spread and calibrated levels of one model, pooled and then per segment."""
+    # How wide and how skewed, apart from how high: the level of a few origins is one draw, shared by all series, and
+    # `correction` has taken from it what can be trusted.
+    mean = mean * _ratio_by_origin(held.origin, actual, mean)
     scaled = mean + (actual - mean) / np.sqrt(held.factor)
     pooled = distribution.fit_spread(scaled, mean)
     shape = np.empty_like(mean, dtype=np.float64)
@@ -175,7 +208,7 @@ def default_lessons(names: tuple[str, ...]) -> Lessons:
     weights = np.tile(_default_weights(names), (classes, WEEKS, 1))
     levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, WEEKS, 1))
     shape = (models + 1, classes, WEEKS)
-    return Lessons(weights, np.full(shape, 1.5), np.full(shape, 1.0), levels)
+    return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels)
 
 
 def _default_weights(names: tuple[str, ...]) -> np.ndarray:
@@ -192,11 +225,14 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
     """
     which = np.unique(held.origin)
     blends = np.zeros(held.rows, np.float32)
+    means = np.zeros_like(held.means)
     quantiles = np.zeros((len(names) + 1, held.rows, len(distribution.LEVELS)), np.float32)
     for origin in which:
         mine = held.origin == origin
         lessons = learn(held.take(~mine) if len(which) > 1 else held, names, seed)
         part = held.take(mine)
+        part = replace(part, means=part.means * lessons.correction[:, None].astype(np.float32))
+        means[:, mine] = part.means
         blends[mine] = lessons.blend(part.means, part.kind, part.week)
         stacked = np.concatenate([part.means, blends[mine][None]])
         for model in range(len(names) + 1):
@@ -210,7 +246,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
             continue
         full = mine & (held.share >= _FULL)
         for model, name in enumerate((*names, BLEND)):
-            mean = blends if name == BLEND else held.means[model]
+            mean = blends if name == BLEND else means[model]
             median = quantiles[model, :, scoring.MEDIAN]
             rows.append(
                 {

@@ -174,7 +174,7 @@ def train(
         clock.mark("xgboost on all days")
     if held_recurrent:
         if earned[names.index("lstm")] > 0:
-            recurrent_model = update_recurrent(held_recurrent, panel, recovered.expected, config.recurrent, seed)
+            recurrent_model = update_recurrent(held_recurrent, panel, recovered.expected, seed)
             clock.mark("lstm on all days")
         else:
             recurrent_model = held_recurrent
@@ -223,6 +223,7 @@ def predict(
     if BLEND not in wanted:
         needed = set(wanted)
     means = _means(panel, demand, panel.days, horizon, model.boosted, model.recurrent, model.names, needed)
+    means *= model.lessons.correction[:, None, None].astype(np.float32)
     kind = segments.demand_class(demand.expected, model.config.min_days)
     factor = _own_factor(demand.expected, model.base_spread)
     frame = _frame(model, panel, demand, means, kind, factor, horizon, wanted)
@@ -385,7 +386,7 @@ def _hold_out(
 def _dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     """The dependence template from the blend's probability integral transforms at the held-out origins."""
     blend = held.means.shape[0]
-    mean = lessons.blend(held.means, held.kind, held.week)
+    mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
     shape = np.empty(held.rows)
     for kind in np.unique(held.kind):
         for week in np.unique(held.week):

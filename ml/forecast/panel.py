@@ -171,9 +171,7 @@ def _clean(frame: pd.DataFrame, columns: Columns, needs_quantity: bool) -> tuple
     try:
         dates = pd.to_datetime(frame["date"], format=None if frame["date"].dtype.kind == "M" else "ISO8601")
     except (ValueError, TypeError) as error:
-        raise ForecastError(
-            f"The {what}'s column date holds a value that is not a date (YYYY-MM-DD): {error}."
-        ) from error
+        raise ForecastError(f"The {what}'s column date holds a value that is not a date such as 2025-01-31.") from error
     if getattr(dates.dt, "tz", None) is not None:
         dates = dates.dt.tz_localize(None)
     frame["date"] = dates.dt.normalize()
@@ -229,9 +227,7 @@ def _series(history: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     joint = skus.astype(np.int64) * max(len(place_names), 1) + places
     unique, codes = np.unique(joint, return_inverse=True)
     width = max(len(place_names), 1)
-    keys = pd.DataFrame(
-        {"sku": np.asarray(sku_names)[unique // width], "location": np.asarray(place_names)[unique % width]}
-    )
+    keys = pd.DataFrame({"sku": np.asarray(sku_names)[unique // width], "location": np.asarray(place_names)[unique % width]})
     return codes, keys.astype(object)
 
 
@@ -285,9 +281,7 @@ def _fill_future(known, total, horizon, future, keys, last, columns) -> list[str
         known[number, index[use], total + at[use]] = future[name].to_numpy(np.float32)[use]
     lacking = int((~filled).sum())
     if lacking:
-        notes.append(
-            f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"
-        )
+        notes.append(f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known")
     return notes
 
 

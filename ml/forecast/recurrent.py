@@ -1,12 +1,314 @@
-"""The global LSTM (neuralforecast). Filled in next."""
+"""The global LSTM (neuralforecast): one network for all series, with known-future covariates.
+
+Belongs here: windows, the training loop and the network's files. Does not belong here: other models, the blend.
+
+The network is `neuralforecast.models.LSTM`, an encoder over the last `window` days with a decoder that sees the covariates
+of the day to come. Its windows are cut from the panel's arrays directly: building the library's long tables for a few
+steps costs more than the steps. Demand is divided by its level at the origin, as for the trees, and the decoder also gets
+each day's weekday mean so far, so that it learns departures from the profile. The loss is the Poisson deviance, weighted
+by the level: errors count in units, and the output is a mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ml.forecast import statistical
+from ml.forecast.boosted import threads
+from ml.forecast.config import RecurrentConfig
+from ml.forecast.panel import Panel
+
+if TYPE_CHECKING:
+    import torch
+
+_WEIGHTS, _SHAPE = "network.safetensors", "network.json"
+_LARGEST = 10.0
+_CALENDAR = 4
+_ORIGIN = 3
+_PREDICT_BATCH = 2048
 
 
-class Recurrent: ...
+@dataclass(frozen=True)
+class Scaling:
+    """Location and spread of the covariates and of the logarithm of the level; whether there is an in-stock share."""
+
+    known: tuple[tuple[float, float], ...]
+    past: tuple[tuple[float, float], ...]
+    share: bool
+    level: tuple[float, float]
 
 
-def fit_recurrent(*a):
-    return None
+@dataclass
+class Recurrent:
+    """A trained network with what is needed to feed it."""
+
+    network: torch.nn.Module
+    horizon: int
+    config: RecurrentConfig
+    scaling: Scaling
+
+    def predict(self, panel: Panel, demand: np.ndarray, origin: int, horizon: int) -> np.ndarray:
+        """Mean demand [N, H] of the days after `origin`."""
+        import torch
+
+        windows = Windows(panel, demand, self.horizon, self.config, self.scaling)
+        mean = np.empty((len(panel.keys), self.horizon), np.float32)
+        self.network.eval()
+        with torch.no_grad(), _few_threads():
+            for start in range(0, len(mean), _PREDICT_BATCH):
+                series = np.arange(start, min(start + _PREDICT_BATCH, len(mean)))
+                batch, level = windows.cut(series, np.full(len(series), origin))
+                mean[series] = _output(self.network, batch).cpu().numpy() * level[:, None]
+        return mean[:, :horizon]
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, everything else as JSON."""
+        from safetensors.torch import save_file
+
+        save_file({k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}, folder / _WEIGHTS)
+        content = {"horizon": self.horizon, "config": self.config.model_dump(), "scaling": asdict(self.scaling)}
+        (folder / _SHAPE).write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Recurrent:
+        from safetensors.torch import load_file
+
+        content = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
+        config, stored = RecurrentConfig(**content["config"]), content["scaling"]
+        known, past = (tuple(map(tuple, stored[name])) for name in ("known", "past"))
+        scaling = Scaling(known, past, stored["share"], tuple(stored["level"]))
+        network = _network(config, content["horizon"], scaling, seed=0)
+        network.load_state_dict(load_file(folder / _WEIGHTS))
+        return cls(network, content["horizon"], config, scaling)
 
 
-def update_recurrent(*a):
-    return None
+def fit_recurrent(panel: Panel, demand: np.ndarray, horizon: int, config: RecurrentConfig, seed: int) -> Recurrent | None:
+    """Train a network on `demand` [N, T], or None where there is too little to learn from."""
+    days = demand.shape[1]
+    if len(panel.keys) < config.min_series or days < 3 * 7 or not np.nansum(demand) > 0:
+        return None
+    # A window no longer than the history: what it would reach beyond is padding.
+    config = config.model_copy(update={"window": max(min(config.window, days - 7), 7)})
+    scaling = _scaling(panel, demand)
+    model = Recurrent(_network(config, horizon, scaling, seed), horizon, config, scaling)
+    _train(model, panel, demand, config.steps, seed)
+    return model
+
+
+def update_recurrent(model: Recurrent, panel: Panel, demand: np.ndarray, seed: int) -> Recurrent:
+    """The same network after half as many further steps on `demand`, which reaches further than what it has seen."""
+    import copy
+
+    updated = replace(model, network=copy.deepcopy(model.network))
+    _train(updated, panel, demand, max(model.config.steps // 2, 1), seed + 1)
+    return updated
+
+
+class Windows:
+    """Cuts (series, origin) windows out of a panel as the tensors the network takes."""
+
+    def __init__(self, panel: Panel, demand: np.ndarray, horizon: int, config: RecurrentConfig, scaling: Scaling):
+        self.horizon, self.window, self.scaling = horizon, config.window, scaling
+        self.days = demand.shape[1]
+        pad = config.window
+        seen = np.isfinite(demand)
+        self.seen = np.pad(seen, ((0, 0), (pad, horizon)))
+        self.demand = np.pad(np.where(seen, demand, 0.0).astype(np.float32), ((0, 0), (pad, horizon)))
+        past = [self.seen[:, : pad + self.days].astype(np.float32)]
+        if scaling.share:
+            past.append(np.pad(panel.share[:, : self.days], ((0, 0), (pad, 0))))
+        for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
+            past.append(np.pad(_scaled(values[:, : self.days], centre, spread), ((0, 0), (pad, 0))))
+        self.past = np.stack([np.pad(values, ((0, 0), (0, horizon))) for values in past], axis=2)
+        total = self.days + horizon
+        known = [
+            np.pad(_scaled(_to_length(values, total), centre, spread), ((0, 0), (pad, 0)))
+            for (centre, spread), values in zip(scaling.known, panel.known, strict=True)
+        ]
+        self.known = np.stack(known, axis=2) if known else np.zeros((len(demand), total + pad, 0), np.float32)
+        first = int(panel.dates[:1].astype("datetime64[D]").astype(int)[0]) if len(panel.dates) else 0
+        angle = 2 * np.pi * (np.arange(first - pad, first + total) % 7) / 7
+        self.calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1).astype("float32")
+
+    def cut(self, series: np.ndarray, origin: np.ndarray) -> tuple[dict, np.ndarray]:
+        """The network's input for B windows, and the level [B] that demand was divided by."""
+        import torch
+
+        count, pad, horizon = len(series), self.window, self.horizon
+        rows = series[:, None]
+        back = origin[:, None] + np.arange(self.window)
+        ahead = origin[:, None] + np.arange(self.window + horizon)
+        demand, seen = self.demand[rows, back], self.seen[rows, back]
+        level = self._level(rows, origin)
+        scaled = np.minimum(demand / level[:, None], _LARGEST)
+        past = self.past[rows, back]
+        known = np.zeros((count, pad + horizon, self.known.shape[2] + _CALENDAR + _ORIGIN), np.float32)
+        known[:, :, : self.known.shape[2]] = self.known[rows, ahead]
+        known[:, :, self.known.shape[2] : -_ORIGIN] = self.calendar[ahead]
+        known[:, pad:, -_ORIGIN:] = self._at_origin(scaled, seen)
+        centre, spread = self.scaling.level
+        static = np.stack([(np.log(level) - centre) / spread, ((scaled == 0) & seen).mean(1)], 1).astype(np.float32)
+        batch = {
+            "insample_y": torch.from_numpy(scaled[:, :, None].astype(np.float32)),
+            "hist_exog": torch.from_numpy(past),
+            "futr_exog": torch.from_numpy(known),
+            "stat_exog": torch.from_numpy(static),
+        }
+        return batch, level
+
+    def target(self, series: np.ndarray, origin: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Demand [B, H] relative to the level, and which of it was observed."""
+        ahead = origin[:, None] + self.window + np.arange(self.horizon)
+        rows = series[:, None]
+        return np.minimum(self.demand[rows, ahead] / level[:, None], _LARGEST), self.seen[rows, ahead]
+
+    def _level(self, rows: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        """Mean [B] of the last 28 days, or of the window where none of them was observed; never 0."""
+        reach = min(28, self.window)
+        recent = origin[:, None] + self.window - reach + np.arange(reach)
+        back = origin[:, None] + np.arange(self.window)
+        long_run = (self.demand[rows, back].sum(1) + 1e-6) / np.maximum(self.seen[rows, back].sum(1), 1)
+        total, count = self.demand[rows, recent].sum(1), self.seen[rows, recent].sum(1)
+        return np.maximum((total + 3 * long_run) / (count + 3), 1e-6).astype(np.float32)
+
+    def _at_origin(self, scaled: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """What is known at the origin about each day to come [B, H, 3]: its weekday's mean, last week's mean, the lead."""
+        weeks = self.window // 7
+        shape = (len(scaled), weeks, 7)
+        sums = np.where(seen, scaled, 0)[:, -7 * weeks :].reshape(shape).sum(1)
+        counts = seen[:, -7 * weeks :].reshape(shape).sum(1)
+        profile = (sums + 2) / (counts + 2)
+        week = (np.where(seen, scaled, 0)[:, -7:].sum(1) + 1) / (seen[:, -7:].sum(1) + 1)
+        lead = np.arange(self.horizon)
+        return np.stack(
+            [
+                profile[:, lead % 7],
+                np.repeat(week[:, None], self.horizon, 1),
+                np.broadcast_to(lead / self.horizon, (len(scaled), self.horizon)),
+            ],
+            axis=2,
+        )
+
+
+def _train(model: Recurrent, panel: Panel, demand: np.ndarray, steps: int, seed: int) -> None:
+    """`steps` of Adam with a one-cycle learning rate on random windows."""
+    import torch
+
+    windows = Windows(panel, demand, model.horizon, model.config, model.scaling)
+    rng = np.random.default_rng(seed)
+    series, origin = _pool(panel, demand)
+    optimizer = torch.optim.Adam(model.network.parameters(), lr=model.config.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.config.learning_rate, total_steps=steps + 1)
+    model.network.train()
+    with _few_threads():
+        for _ in range(steps):
+            pick = rng.integers(0, len(series), model.config.batch)
+            chosen = series[pick], origin[pick]
+            batch, level = windows.cut(*chosen)
+            target, seen = (torch.from_numpy(np.asarray(a)) for a in windows.target(*chosen, level))
+            weight = torch.from_numpy(np.minimum(level / level.mean(), 5)[:, None]) * seen
+            mean = _output(model.network, batch)
+            loss = (weight * (mean - target * torch.log(mean))).sum() / torch.clamp(weight.sum(), min=1e-6)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+
+
+def _pool(panel: Panel, demand: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All (series, origin) pairs with a week of past within the last year; newer ones come as they are."""
+    days = demand.shape[1]
+    first = panel.first
+    earliest = max(7, days - 364)
+    origins = np.arange(earliest, days)
+    alive = first[:, None] + 7 <= origins
+    series, at = np.nonzero(alive)
+    if not len(series):
+        return np.arange(len(first)), np.full(len(first), days - 1)
+    return series, origins[at]
+
+
+def _output(network, batch: dict):
+    import torch
+
+    device = next(network.parameters()).device
+    raw = network({name: values.to(device) for name, values in batch.items()})[..., 0]
+    return torch.nn.functional.softplus(raw) + 1e-4
+
+
+def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, seed: int):
+    """A fresh network; creating it must not disturb the random state of the process."""
+    import torch
+
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from neuralforecast.losses.pytorch import MAE
+    from neuralforecast.models import LSTM
+
+    state = np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        network = LSTM(
+            h=horizon,
+            input_size=config.window,
+            encoder_n_layers=config.layers,
+            encoder_hidden_size=config.hidden,
+            decoder_hidden_size=config.hidden,
+            decoder_layers=2,
+            hist_exog_list=[f"past_{number}" for number in range(1 + scaling.share + len(scaling.past))],
+            futr_exog_list=[f"known_{number}" for number in range(len(scaling.known) + _CALENDAR + _ORIGIN)],
+            stat_exog_list=["level", "zero_share"],
+            loss=MAE(),
+            max_steps=1,
+            random_seed=seed,
+        )
+    np.random.set_state(state)  # noqa: NPY002
+    return network
+
+
+def _scaling(panel: Panel, demand: np.ndarray) -> Scaling:
+    level = np.log(statistical.moving_average(demand, 1)[:, 0] + 1e-6)
+    return Scaling(
+        tuple(_moments(values[:, : demand.shape[1]]) for values in panel.known),
+        tuple(_moments(values) for values in panel.past),
+        panel.share is not None,
+        _moments(level),
+    )
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not len(values):
+        return 0.0, 1.0
+    return float(values.mean()), float(max(values.std(), 1e-6))
+
+
+def _scaled(values: np.ndarray, centre: float, spread: float) -> np.ndarray:
+    """Standardised and cut at 5 deviations; what is not known takes the mean."""
+    return np.clip((np.nan_to_num(values, nan=centre) - centre) / spread, -5, 5).astype(np.float32)
+
+
+def _to_length(values: np.ndarray, total: int) -> np.ndarray:
+    if values.shape[1] >= total:
+        return values[:, :total]
+    return np.pad(values, ((0, 0), (0, total - values.shape[1])), constant_values=np.nan)
+
+
+@contextlib.contextmanager
+def _few_threads():
+    """Torch on as many threads as everything else here."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
