@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -52,6 +52,8 @@ class Value:
     computed: bool = False
     columns: frozenset[str] = frozenset()
     aggregate: bool = False
+    unread: tuple[str, ...] = ()
+    """Conditions under which a text inside could not be converted; where one holds, an absent value is a mistake."""
 
 
 @dataclass
@@ -248,7 +250,7 @@ class _Compiler:
             word = "IN" if kind == "COMPARE_IN" else "NOT IN"
             return self.made(f"({x.sql} {word} ({', '.join(o.sql for o in options)}))", Kind.FLAG, x, *options)
         if kind == "OPERATOR_COALESCE":
-            return self.common("coalesce", [self.value(child) for child in children])
+            return self.forgiving(self.common("coalesce", [self.value(child) for child in children]))
         raise self.refuse(f"{kind.lower()} is not allowed in a mapping.")
 
     def _case(self, node: dict[str, Any]) -> Value:
@@ -257,7 +259,7 @@ class _Compiler:
         results = [self.value(check["then_expr"]) for check in checks] + [self.value(node["else_expr"])]
         results = self.alike(results)
         arms = " ".join(f"WHEN {w.sql} THEN {r.sql}" for w, r in zip(whens, results, strict=False))
-        return self.like(f"(CASE {arms} ELSE {results[-1].sql} END)", results, *whens)
+        return self.forgiving(self.like(f"(CASE {arms} ELSE {results[-1].sql} END)", results, *whens))
 
     def _cast(self, node: dict[str, Any]) -> Value:
         # The parser writes `true` and `false` as casts; every other conversion has a function of its own.
@@ -285,7 +287,7 @@ class _Compiler:
         if name in AGGREGATES and not self.scope.allow_aggregates:
             raise self.refuse(f"{name}() gathers several rows and may only stand in a record with `one_per`.")
         value = function(self, [self.value(child) for child in node["children"]])
-        return Value(value.sql, value.kind, value.computed, value.columns, True) if name in AGGREGATES else value
+        return replace(value, aggregate=True) if name in AGGREGATES else value
 
     def line_id(self, children: list[dict[str, Any]]) -> Value:
         if not self.scope.fields:
@@ -320,11 +322,23 @@ class _Compiler:
 
     def made(self, sql: str, kind: Kind, *sources: Value, computed: bool = False) -> Value:
         columns = frozenset().union(*(s.columns for s in sources))
-        return Value(sql, kind, computed, columns, any(s.aggregate for s in sources))
+        unread = tuple(dict.fromkeys(u for s in sources for u in s.unread))
+        return Value(sql, kind, computed, columns, any(s.aggregate for s in sources), unread)
+
+    def converted(self, sql: str, kind: Kind, x: Value) -> Value:
+        """`x` converted by `sql`, remembering where that did not work."""
+        value = self.made(sql, kind, x)
+        if x.kind is not Kind.TEXT or not x.columns:
+            return value
+        return replace(value, unread=(*value.unread, f"(trim({x.sql}) <> '' AND {sql} IS NULL)"))
 
     def like(self, sql: str, values: list[Value], *others: Value) -> Value:
         kind = next((v.kind for v in values if v.kind is not Kind.NOTHING), Kind.NOTHING)
         return self.made(sql, kind, *values, *others, computed=any(v.computed for v in values))
+
+    def forgiving(self, value: Value) -> Value:
+        """Whoever writes alternatives expects that one of them cannot be read."""
+        return replace(value, unread=())
 
     def flag(self, node: dict[str, Any]) -> Value:
         x = self.value(node)
@@ -362,7 +376,7 @@ class _Compiler:
 
     def number_of(self, x: Value) -> Value:
         if x.kind is Kind.TEXT:
-            return self.made(f"TRY_CAST({self.decimal_text(x)} AS DOUBLE)", Kind.NUMBER, x)
+            return self.converted(f"TRY_CAST({self.decimal_text(x)} AS DOUBLE)", Kind.NUMBER, x)
         if x.kind is Kind.FLAG:
             return self.made(f"CAST({x.sql} AS INTEGER)", Kind.NUMBER, x)
         if x.kind not in (Kind.NUMBER, Kind.NOTHING):
@@ -378,16 +392,16 @@ class _Compiler:
         return f"CAST({self.number_of(x).sql} AS DOUBLE)"
 
     def date_of(self, x: Value) -> Value:
-        return self.made(as_date(x, self.scope), Kind.DATE, x)
+        return self.converted(as_date(x, self.scope), Kind.DATE, x)
 
     def time_of(self, x: Value) -> Value:
-        return self.made(as_time(x), Kind.TIME, x)
+        return self.converted(as_time(x), Kind.TIME, x)
 
     def instant_of(self, x: Value) -> Value:
-        return self.made(as_instant(x, self.scope), Kind.INSTANT, x)
+        return self.converted(as_instant(x, self.scope), Kind.INSTANT, x)
 
     def flag_of(self, x: Value) -> Value:
-        return self.made(as_flag(x), Kind.FLAG, x)
+        return self.converted(as_flag(x), Kind.FLAG, x)
 
     def constant_text(self, x: Value, what: str) -> str:
         if x.kind is not Kind.TEXT or x.columns or not x.sql.startswith("'") or not x.sql.endswith("'"):
@@ -546,7 +560,8 @@ def _by_format(c: _Compiler, values: list[Value], name: str) -> Value:
             db.execute(f"SELECT try_strptime('', {layout})")
     except duckdb.Error as error:
         raise c.refuse(f"the format {layout} cannot be read: {_first_line(error)}.") from error
-    return c.made(f"try_strptime(trim({c.text_of(values[0]).sql}), {layout})", Kind.TIME, values[0])
+    text = c.text_of(values[0])
+    return c.converted(f"try_strptime(trim({text.sql}), {layout})", Kind.TIME, text)
 
 
 def _date(c: _Compiler, values: list[Value]) -> Value:
@@ -564,7 +579,7 @@ def _instant(c: _Compiler, values: list[Value]) -> Value:
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise c.refuse(f"there is no time zone {zone!r}; write one like 'Europe/London'.") from error
     x = values[0] if len(values) == 1 else _by_format(c, values, "to_instant")
-    return c.made(as_instant(x, c.scope, zone), Kind.INSTANT, x)
+    return c.converted(as_instant(x, c.scope, zone), Kind.INSTANT, x)
 
 
 def _days_after(c: _Compiler, values: list[Value]) -> Value:

@@ -135,7 +135,7 @@ def import_file(
             with _stage(report, "prepare"):
                 session = _Session(db, plan, table, hash_key, chunk_rows)
                 session.prepare()
-            report.repeated, report.repeats_dropped = session.repeated(), plan.drop_repeats
+            report.repeats_dropped = plan.drop_repeats
             for low, high in session.chunks():
                 with _stage(report, "validate"):
                     chunk = session.chunk(low, high)
@@ -170,6 +170,7 @@ class _Chunk:
     rejected: list[pa.Table] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     explained: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
 
     def extract(self, stream: str, cursor: str) -> Extract:
         tables = {entity: pa.concat_tables(parts) for entity, parts in self.records.items()}
@@ -239,13 +240,7 @@ class _Session:
             self.db.execute(
                 f"CREATE OR REPLACE TEMP TABLE bad_groups AS SELECT * FROM gathered_{record.index} WHERE reason = {code}"
             )
-            self._aside(record.entity, check.reason, check.sentence, f"SELECT file_row FROM {record.members}")
-
-    def repeated(self) -> int:
-        return sum(
-            self.db.execute(f"SELECT count(*) FROM repeats_{record.index}").fetchone()[0]
-            for record in self.plan.records
-        )
+            self._aside(record.entity, check.reason, check.detail, f"SELECT {record.members}")
 
     def chunks(self) -> Iterator[tuple[int, int]]:
         low = 0
@@ -342,7 +337,7 @@ class _ChunkReader:
             earlier = pa.array(np.concatenate(self.refused))
             bad = bad.filter(pc.invert(pc.is_in(bad.column("file_row"), earlier)))
         codes = [check.reason for check in record.checks]
-        details = [f"{check.field}: {check.sentence}" for check in record.checks]
+        details = [check.detail for check in record.checks]
         self._reject(record.entity, bad, codes, details)
         self.refused.append(bad.column("file_row").to_numpy())
 
@@ -374,6 +369,11 @@ class _ChunkReader:
             keep = others if keep is None else pc.and_(keep, others)
         if keep is not None:
             table = table.filter(keep)
+        if record.repeats:
+            repeated = pc.greater(table.column("ordinal"), 1)
+            self.out.repeated += pc.sum(repeated).as_py() or 0
+            if self.session.plan.drop_repeats:
+                table = table.filter(pc.invert(repeated))
         if not table.num_rows:
             return
         schema = arrow_schema(record.entity)
@@ -421,6 +421,7 @@ def _count(report: ImportReport, chunk: _Chunk, landed: Landed) -> None:
     # Records gathered from many rows land with the first chunk and answer for the rows of all of them.
     report.unchanged += chunk.rows - quarantined - accepted
     report.skipped += chunk.skipped
+    report.repeated += chunk.repeated
     report.reasons += rejected
     report.explained.update(chunk.explained)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connectors.errors import PermanentError
 from connectors.files import validate
@@ -116,7 +116,7 @@ class _Compiler:
         for name, text in self.kind.values.items():
             value = self.expression(text)
             steps.append((name, value.sql))
-            self.names[name] = Value(quote(f"v:{name}"), value.kind, value.computed, value.columns)
+            self.names[name] = replace(value, sql=quote(f"v:{name}"))
         rules = {**self.kind.quarantine, **self.kind.skip}
         whens = [self.condition(record.when) if record.when else "TRUE" for record in self.kind.records]
         arms = "".join(f"WHEN {self.condition(text)} THEN {i} " for i, text in enumerate(rules.values()))
@@ -126,9 +126,16 @@ class _Compiler:
         records = [
             self.record(i, draft, when, payload) for i, (draft, when) in enumerate(zip(drafts, whens, strict=True))
         ]
-        rows_own = [w for r, w in zip(self.kind.records, whens, strict=True) if not r.one_per] or whens
-        applies = " OR ".join(f"coalesce({when}, FALSE)" for when in rows_own)
-        routed = f"CAST(CASE {arms}WHEN NOT ({applies}) THEN {len(rules)} END AS SMALLINT) AS base_reason"
+        own = [i for i, record in enumerate(self.kind.records) if not record.one_per] or range(len(whens))
+        applies = " OR ".join(f"coalesce({whens[i]}, FALSE)" for i in own)
+        # Where a condition cannot be decided because a value cannot be read, that record's checks say which.
+        undecided = " ".join(f"WHEN ({whens[i]}) IS NULL THEN {i}" for i in own)
+        maybe = f"CASE WHEN {applies} THEN NULL {undecided} END"
+        nothing = f"NOT ({applies}) AND ({maybe}) IS NULL"
+        routed = (
+            f"CAST(CASE {arms}WHEN {nothing} THEN {len(rules)} END AS SMALLINT) AS base_reason, "
+            f"CAST({maybe} AS SMALLINT) AS maybe"
+        )
         return KindPlan(
             base=self.base(steps, routed),
             payload=payload,
@@ -233,10 +240,10 @@ class _Compiler:
     def record(self, index: int, draft: Draft, when: str, payload: str) -> RecordPlan:
         record, model, values = draft.record, draft.model, draft.values
         latest = None if model.plannable else self.latest
-        every = [
-            c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n].kind, latest)
-        ]
-        chosen = f"base_reason IS NULL AND coalesce({when}, FALSE) AND file_row NOT IN (SELECT file_row FROM set_aside)"
+        every = [c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n], latest)]
+        every.append(Check("", *NO_RULE, "maybe IS NOT NULL"))
+        possible = f"(coalesce({when}, FALSE) OR maybe = {index})"
+        chosen = f"base_reason IS NULL AND {possible} AND file_row NOT IN (SELECT file_row FROM set_aside)"
         early = [n for n in values if n not in draft.late]
         absent = [n for n in model.model_fields if n not in values]
         fields = self.converted(model, values, early, self.rows(index, draft, chosen, payload), absent)
@@ -244,16 +251,19 @@ class _Compiler:
         if draft.line:
             fields = f"SELECT *, {_line_text(model, draft.line)} AS line_text FROM ({fields})"
             repeats = _repeats(draft, fields)
-            raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in draft.late)
+            raws = "".join(_raws(values, n) for n in draft.late)
             numbered = f"SELECT *, line_text || '#' || ordinal AS \"line_id\" FROM ({fields})"
             fields = self.converted(model, values, list(draft.late), f"SELECT *{raws} FROM ({numbered})", absent=[])
         elif record.one_per:
             on = " AND ".join(f"groups.{raw(n)} IS NOT DISTINCT FROM ({values[n].sql})" for n in record.one_per)
-            members = f"base JOIN bad_groups AS groups ON {on} WHERE {chosen}"
+            members = f"base.file_row FROM base JOIN bad_groups AS groups ON {on} "
+            members += f"WHERE {chosen.replace('file_row NOT IN', 'base.file_row NOT IN')}"
         else:
             conflicts = _conflicts(model, fields)
-        query = self.query(model, record, fields, every)
-        return RecordPlan(index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members)
+        query = self.query(model, record, fields, every, bool(draft.line))
+        return RecordPlan(
+            index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members
+        )
 
     def complete(self, model: type[Record], record: RecordMapping) -> None:
         """Every field that must have a value gets one from the mapping."""
@@ -270,21 +280,21 @@ class _Compiler:
             # A field without an aggregate is the same in the whole group; were it not, min() does not mind row order.
             raws = "".join(
                 f", {v.sql if n in record.one_per or v.aggregate else f'min({v.sql})'} AS {raw(n)}"
+                + (f", bool_or({' OR '.join(v.unread)}) AS {validate.unread(n)}" if v.unread else "")
                 for n, v in values.items()
             )
             return (
                 "SELECT min(file_row) AS file_row, count(*) AS row_count, "
                 "CAST(json_object('rows', count(*), 'first_row', min(file_row)) AS VARCHAR) AS payload"
-                f"{raws} FROM base WHERE {chosen} GROUP BY {keys}"
+                f"{raws}, min(maybe) AS maybe FROM base WHERE {chosen} GROUP BY {keys}"
             )
-        raws = "".join(f", {values[n].sql} AS {raw(n)}" for n in values if n not in draft.late)
+        raws = "".join(_raws(values, n) for n in values if n not in draft.late)
         if not draft.line:
-            return f"SELECT file_row, {payload} AS payload{raws} FROM base WHERE {chosen}"
-        dropped = f" AND repeats_{index}.ordinal IS NULL" if self.kind.repeated_lines == "drop" else ""
+            return f"SELECT file_row, maybe, {payload} AS payload{raws} FROM base WHERE {chosen}"
         # What a line_id field is made of besides the id comes along; what nothing uses is pruned by DuckDB.
         return (
             f"SELECT file_row, {payload} AS payload{raws}, * EXCLUDE (file_row, base_reason, ordinal), "
-            f"coalesce(ordinal, 1) AS ordinal FROM base LEFT JOIN repeats_{index} USING (file_row) WHERE {chosen}{dropped}"
+            f"coalesce(ordinal, 1) AS ordinal FROM base LEFT JOIN repeats_{index} USING (file_row) WHERE {chosen}"
         )
 
     def converted(
@@ -306,19 +316,25 @@ class _Compiler:
                 last += f", coalesce({validate.converted(name)}, {fallback}) AS {final(name)}"
         return f"SELECT *{last} FROM (SELECT *{step} FROM ({rows}))"
 
-    def query(self, model: type[Record], record: RecordMapping, fields: str, every: list[Check]) -> str:
+    def query(self, model: type[Record], record: RecordMapping, fields: str, every: list[Check], lines: bool) -> str:
         arms = " ".join(f"WHEN {check.fails} THEN {i}" for i, check in enumerate(every))
         reason = f"CAST(CASE {arms} END AS SMALLINT)" if every else "CAST(NULL AS SMALLINT)"
         shown = ", ".join(
             f"CAST({final(n)} AS {validate.sql_type(field_type(model, n)[0])}) AS {quote(n)}"
             for n in model.model_fields
         )
-        counted = ", row_count" if record.one_per else ""
+        counted = ", row_count" if record.one_per else ", ordinal" if lines else ""
         keys = "".join(f", {raw(n)}" for n in record.one_per)
         return (
             f"SELECT file_row, {shown}, {validate.record_id_sql(model)} AS record_id, payload, "
             f"{reason} AS reason{counted}{keys} FROM ({fields})"
         )
+
+
+def _raws(values: Dict[str, Value], name: str) -> str:
+    value = values[name]
+    failed = f", ({' OR '.join(value.unread)}) AS {validate.unread(name)}" if value.unread else ""
+    return f", {value.sql} AS {raw(name)}{failed}"
 
 
 def _repeats(draft: Draft, fields: str) -> str:

@@ -29,7 +29,8 @@ from connectors.records import KEY_SEPARATOR, Record, field_type
 
 @dataclass(frozen=True)
 class Check:
-    """`fails` is SQL over `r:<field>` (raw), `c:<field>` (converted, before defaults) and `f:<field>` (final)."""
+    """`fails` is SQL over `r:<field>` (raw), `u:<field>` (whether a text inside could not be read), `c:<field>`
+    (converted, before defaults) and `f:<field>` (final)."""
 
     field: str
     code: str
@@ -38,7 +39,11 @@ class Check:
 
     @property
     def reason(self) -> str:
-        return f"{self.field}_{self.code}"
+        return f"{self.field}_{self.code}" if self.field else self.code
+
+    @property
+    def detail(self) -> str:
+        return f"{self.field}: {self.sentence}" if self.field else self.sentence
 
 
 def raw(name: str) -> str:
@@ -47,6 +52,10 @@ def raw(name: str) -> str:
 
 def converted(name: str) -> str:
     return f'"c:{name}"'
+
+
+def unread(name: str) -> str:
+    return f'"u:{name}"'
 
 
 def final(name: str) -> str:
@@ -155,17 +164,19 @@ def checked_default(model: type[Record], name: str, value: Any) -> Any:
         raise PermanentError(f"The mapping's default for {name} does not fit {model.entity}: {message}.") from error
 
 
-def checks(model: type[Record], name: str, kind: Kind, latest: dt.datetime | None = None) -> Iterator[Check]:
+def checks(model: type[Record], name: str, value: Value, latest: dt.datetime | None = None) -> Iterator[Check]:
     """Checks of one mapped field, in the order in which a person would want to be told.
 
-    `kind` is that of the raw value. `latest`: facts after this instant are refused; only the model's `occurred` field is held against it.
+    `value` is the raw one, whose failed conversions are in `u:<field>`. `latest`: facts after this instant are refused; only the model's `occurred` field is held against it.
     """
     arrow, optional = field_type(model, name)
     info = model.model_fields[name]
     r, c, f = raw(name), converted(name), final(name)
     target = sql_type(arrow)
     if target != "VARCHAR":
-        not_blank = f"trim({r}) <> ''" if kind is Kind.TEXT else f"{r} IS NOT NULL"
+        not_blank = f"trim({r}) <> ''" if value.kind is Kind.TEXT else f"{r} IS NOT NULL"
+        if value.unread:
+            not_blank = f"({not_blank} OR {unread(name)})"
         yield Check(name, _PARSING.get(target, "decimal_parsing"), _cannot_read(target), f"{not_blank} AND {c} IS NULL")
     if not optional:
         yield Check(name, "missing", "a value is needed", f"{f} IS NULL")
