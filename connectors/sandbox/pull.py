@@ -20,7 +20,7 @@ from connectors.sandbox.mapping import PERSONAL, Convert
 from connectors.source import Pull, Source
 
 OVERLAP = dt.timedelta(days=3)
-DOCUMENTS, ROWS = 10_000, 50_000
+DOCUMENTS, ROWS = 20_000, 100_000
 """Records a page: an extract is one page, and each extract compares itself with all that is landed."""
 
 

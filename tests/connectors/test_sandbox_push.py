@@ -292,6 +292,23 @@ def test_without_own_buying_only_written_orders_are_delivered(tmp_path):
         assert max(line["ordered_at"].date() for line in ordered) < AS_OF
 
 
+def test_a_folder_of_another_shop_is_refused(tmp_path):
+    with serve(tmp_path, CONFIG.start + dt.timedelta(days=3), CONFIG):
+        pass
+    other = dataclasses.replace(CONFIG, seed=99)
+    with pytest.raises(ValueError, match="another folder"), serve(tmp_path, AS_OF, other):
+        pass
+
+
+def test_a_port_in_use_is_said_in_one_sentence(tmp_path):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        with pytest.raises(ValueError, match="choose another one"), serve(tmp_path, AS_OF, CONFIG, port=port):
+            pass
+
+
 def test_a_killed_platform_forgets_nothing(tmp_path):
     """SIGKILL in a process of its own; another one goes on at the same state."""
     command = [sys.executable, "-m", "connectors.sandbox", "--home", str(tmp_path), "--as-of", AS_OF.isoformat(),
