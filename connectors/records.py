@@ -106,6 +106,9 @@ class KitComponent(Record):
 
 
 class Location(Record):
+    """A location of kind `web` keeps no stock of its own: what it sells and takes back moves the stock of
+    `supplied_from`."""
+
     entity = "location"
     key = ("location_code",)
 
@@ -326,7 +329,10 @@ class Payment(Record):
 
 
 class StockLevel(Record):
-    """On hand as the source states it at `counted_at`. `is_count`: a person counted, rather than a book balance."""
+    """On hand as the source states it at `counted_at`. `is_count`: a person counted, rather than a book balance.
+
+    A source that knows batches gives a row per `expires_on`; the stock at an instant is the sum over them.
+    """
 
     entity = "stock_level"
     key = ("location_code", "item_code", "expires_on", "counted_at")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import datetime as dt
 import sys
 from pathlib import Path
 
 from connectors.sandbox.catalogue import ShopConfig
 from connectors.sandbox.erp import Erp
-from connectors.sandbox.platform import TOKEN, Platform, base_url, make_server
+from connectors.sandbox.platform import TOKEN, Platform, base_url, listen, make_server
 
 
 def main() -> int:
@@ -32,22 +33,23 @@ def main() -> int:
     )
     given = parser.parse_args()
     config = ShopConfig(seed=given.seed, items=given.items, start=given.start, own_buying_until=given.own_buying_until)
-    erp = Erp(given.home, config, given.as_of)
-    server = make_server(Platform(erp, given.token), given.port)
+    try:
+        listening = listen(given.port)
+        erp = Erp(given.home, config, given.as_of)
+    except ValueError as error:
+        parser.error(str(error))
+    server = make_server(Platform(erp, given.token))
 
     async def run() -> None:
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([listening]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
-        if server.started:
-            sys.stdout.write(f"Sandbox ready on {base_url(server)} as of {erp.as_of}\n")
-            sys.stdout.flush()
+        sys.stdout.write(f"Sandbox ready on {base_url(listening)} as of {erp.as_of}\n")
+        sys.stdout.flush()
         await serving
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 

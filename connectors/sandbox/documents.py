@@ -22,7 +22,9 @@ CREATE TABLE IF NOT EXISTS document (
 );
 CREATE INDEX IF NOT EXISTS document_reference ON document (kind, reference);
 CREATE INDEX IF NOT EXISTS document_key ON document (kind, idempotency_key);
-CREATE TABLE IF NOT EXISTS clock (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), began TEXT, as_of TEXT);
+CREATE TABLE IF NOT EXISTS clock (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1), shop TEXT, began TEXT, as_of TEXT
+);
 """
 
 
@@ -34,6 +36,14 @@ class Document(NamedTuple):
     reference: str
     accepted_on: dt.date
     body: str
+
+
+class Clock(NamedTuple):
+    """`shop` tells which shop it is, `began` where its history ended before anything could be written to it."""
+
+    shop: str
+    began: dt.date
+    as_of: dt.date
 
 
 class Documents:
@@ -50,13 +60,14 @@ class Documents:
     def close(self) -> None:
         self._db.close()
 
-    def clock(self) -> tuple[dt.date, dt.date] | None:
-        """(where the shop's own history ended, the virtual date), None before the first start."""
-        row = self._rows("SELECT began, as_of FROM clock")
-        return (dt.date.fromisoformat(row[0][0]), dt.date.fromisoformat(row[0][1])) if row else None
+    def clock(self) -> Clock | None:
+        """None before the first start."""
+        rows = self._rows("SELECT shop, began, as_of FROM clock")
+        return Clock(rows[0][0], *map(dt.date.fromisoformat, rows[0][1:])) if rows else None
 
-    def set_clock(self, began: dt.date, as_of: dt.date) -> None:
-        self._rows("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", began.isoformat(), as_of.isoformat())
+    def set_clock(self, clock: Clock) -> None:
+        shop, began, as_of = clock
+        self._rows("INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)", shop, began.isoformat(), as_of.isoformat())
 
     def accept(self, kind: str, reference: str, idempotency_key: str | None, on: dt.date, body: str) -> Document:
         row = self._rows(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.sandbox.buying import current_offer
 from connectors.sandbox.catalogue import KIT, ShopConfig, day_number
-from connectors.sandbox.documents import Document, Documents
+from connectors.sandbox.documents import Clock, Document, Documents
 from connectors.sandbox.shop import generate
 from connectors.sandbox.simulate import WrittenOrder
 from connectors.sandbox.systems import Systems
@@ -66,13 +66,15 @@ class Erp:
     """The shop with its clock: time passes when told to, documents are accepted on the virtual date.
 
     State lives under `home`; a new instance there goes on where a killed one stopped. `as_of` moves the clock forward
-    when it is later than where it stands, and is ignored otherwise.
+    when it is later than where it stands, and is ignored otherwise. Raises ValueError when `home` has another shop.
     """
 
     def __init__(self, home: Path, config: ShopConfig, as_of: dt.date):
         self.documents = Documents(Path(home) / "erp.sqlite")
-        began, stood_at = self.documents.clock() or (as_of, as_of)
-        shop = generate(config, began, Path(home) / "cache")
+        clock = self.documents.clock() or Clock(repr(config), as_of, as_of)
+        if clock.shop != repr(config):
+            raise ValueError(f"{home} belongs to a shop with other settings; use those, or another folder.")
+        shop = generate(config, clock.began, Path(home) / "cache")
         self._lock = threading.Lock()
         self._simulation = shop.simulation()
         self.systems = Systems(shop)
@@ -83,8 +85,8 @@ class Erp:
         for document in self.documents.all():
             self._live_until(document.accepted_on)
             self._take_over(document)
-        self._live_until(max(as_of, stood_at))
-        self.documents.set_clock(began, self.systems.as_of)
+        self._live_until(max(as_of, clock.as_of))
+        self.documents.set_clock(clock._replace(as_of=self.as_of))
 
     @property
     def as_of(self) -> dt.date:
@@ -96,8 +98,7 @@ class Erp:
             if as_of < self.as_of:
                 raise Refused(f"The clock stands at {self.as_of} and only moves forward; {as_of} is over.")
             self._live_until(as_of)
-            began, _ = self.documents.clock()
-            self.documents.set_clock(began, as_of)
+            self.documents.set_clock(self.documents.clock()._replace(as_of=as_of))
 
     def write(self, document: PurchaseOrder | Transfer, idempotency_key: str | None) -> tuple[str, bool]:
         """(its number, whether it is new). With a key that was seen before, the number of then. Raises Refused."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from connectors.sandbox.catalogue import ShopConfig
 from connectors.sandbox.erp import TRANSFER, Erp, PurchaseOrder, Refused, Transfer, number_of
 
 TOKEN = "sandbox-token"  # noqa: S105 - opens nothing but invented data on this machine
-LARGEST_PAGE = 50_000
+LARGEST_PAGE = 100_000
 
 
 class Trouble(BaseModel):
@@ -224,28 +225,37 @@ def serve(
     token: str = TOKEN,
 ) -> Iterator[str]:
     """Runs the platform in a thread on 127.0.0.1 and gives its base URL; stops it on leaving."""
-    erp = Erp(home, config or ShopConfig(), as_of)
-    server = make_server(Platform(erp, token), port)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    with contextlib.closing(listen(port)) as listening:
+        erp = Erp(home, config or ShopConfig(), as_of)
+        server = make_server(Platform(erp, token))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield base_url(listening)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+            erp.documents.close()
+
+
+def listen(port: int) -> socket.socket:
+    """A socket bound to a port of 127.0.0.1, 0 for a free one. Raises ValueError when the port is taken."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        while not server.started:
-            if not thread.is_alive():
-                raise RuntimeError(f"The sandbox cannot listen on port {port} of 127.0.0.1; choose another one.")
-            time.sleep(0.01)
-        yield base_url(server)
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        erp.documents.close()
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        reason = error.strerror
+        raise ValueError(f"The sandbox cannot listen on port {port} ({reason}); choose another one.") from None
+    return listening
 
 
-def make_server(platform: Platform, port: int) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(platform.app, host="127.0.0.1", port=port, log_level="critical", access_log=False)
-    )
+def make_server(platform: Platform) -> uvicorn.Server:
+    return uvicorn.Server(uvicorn.Config(platform.app, log_level="critical", access_log=False))
 
 
-def base_url(server: uvicorn.Server) -> str:
-    """Where a started server listens."""
-    return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+def base_url(listening: socket.socket) -> str:
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"

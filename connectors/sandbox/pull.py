@@ -20,7 +20,7 @@ from connectors.sandbox.mapping import PERSONAL, Convert
 from connectors.source import Pull, Source
 
 OVERLAP = dt.timedelta(days=3)
-DOCUMENTS, ROWS = 10_000, 50_000
+DOCUMENTS, ROWS = 20_000, 100_000
 """Records a page: an extract is one page, and each extract compares itself with all that is landed."""
 
 
@@ -84,13 +84,20 @@ def declared_pairs(client: SandboxClient) -> list[tuple[str, str, str, str]]:
 # -- Kinds of paging ---------------------------------------------------------------------------------------------------
 
 
-def changes(client: SandboxClient, feed: str, entity: str, convert: Convert, personal: Set[str] = frozenset()) -> Pull:
+def changes(
+    client: SandboxClient,
+    feed: str,
+    entity: str,
+    convert: Convert,
+    personal: Set[str] = frozenset(),
+    limit: int = DOCUMENTS,
+) -> Pull:
     def pull(cursor: str | None) -> Iterator[Extract]:
         start = None
         if cursor:
             moment = mapping.instant(cursor.partition("|")[0]) - OVERLAP
             start = f"{moment:%Y-%m-%dT%H:%M:%SZ}|"
-        return _extracts(client, feed, entity, convert, personal, start, DOCUMENTS)
+        return _extracts(client, feed, entity, convert, personal, start, limit)
 
     return pull
 

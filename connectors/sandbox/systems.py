@@ -221,14 +221,9 @@ class Systems:
 
     def _promote(self, as_of: dt.date) -> None:
         """Promotions of the months since the last time, until the planning horizon."""
-        first = (
-            day_number(self.as_of) - 31 if self._db.execute("SELECT count(*) FROM promotion").fetchone()[0] else None
-        )
-        found = self._promotions.between(
-            day_number(self.catalogue.config.start) if first is None else first,
-            day_number(as_of) + DAYS_PLANNED_AHEAD,
-        )
         known = {row[0] for row in self._db.execute("SELECT code FROM promotion").fetchall()}
+        first = day_number(self.as_of) if known else day_number(self.catalogue.config.start)
+        found = self._promotions.between(first, day_number(as_of) + DAYS_PLANNED_AHEAD)
         rows = [
             (p.code, p.item, p.location, date_of(p.starts), date_of(p.ends), date_of(p.announced), p.discount)
             for p in found
