@@ -8,7 +8,8 @@ and their explanation, as pure functions on tables. Does not belong here: foreca
     demand, position      scenarios of demand; stock by arrival date
     lanes, sourcing       when goods can come, from where, at what price
     policy, lots          how much is needed; how much can be ordered
-    decide, minimums      one batch of items; a supplier's minimum order
+    batch, decide         one batch of items: what is given, what is decided
+    minimums              a supplier's minimum order
     propose, stockout     the cycle's proposals; risk and purchases of the coming weeks
     evidence, explain     why
 """

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ml.replenishment import lots
-from ml.replenishment.decide import DEMAND_QUANTILES, Cycle, Decided
+from ml.replenishment.batch import Cycle
+from ml.replenishment.decide import DEMAND_QUANTILES, Decided
 from ml.replenishment.lanes import Lane
 from ml.replenishment.minimums import MinimumOrder
 

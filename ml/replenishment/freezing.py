@@ -1,7 +1,7 @@
 """Frozen inputs on disk or in an object store, named by their content.
 
     <folder>/tables/<sha256>.parquet     one table; the same content is stored once, however many cycles use it
-    <folder>/cycles/<sha256>.json        which tables make a cycle, and its parameters; its hash names the whole
+    <folder>/cycles/<sha256>.json        a cycle's tables, parameters and dependence; its hash names the whole
 
 A file is either whole or not there, and is verified whenever it is read.
 """
@@ -39,7 +39,12 @@ def freeze(inputs: FrozenInputs, folder: str) -> str:
         table = inputs.table(name).replace_schema_metadata(None)
         pq.write_table(table, content, compression="zstd", row_group_size=max(1, table.num_rows), store_schema=False)
         hashes[name] = _put(fs, f"{root}/tables", ".parquet", content.getvalue())
-    index = {"format": FORMAT, "parameters": json.loads(inputs.parameters.canonical()), "tables": hashes}
+    index = {
+        "format": FORMAT,
+        "parameters": json.loads(inputs.parameters.canonical()),
+        "dependence": dict(inputs.dependence),
+        "tables": hashes,
+    }
     return _put(fs, f"{root}/cycles", ".json", json.dumps(index, sort_keys=True, indent=1).encode())
 
 
@@ -55,7 +60,8 @@ def thaw(frozen_hash: str, folder: str) -> FrozenInputs:
     for name in TABLES:
         content = _get(fs, f"{root}/tables/{index['tables'][name]}.parquet", index["tables"][name])
         tables[name] = to_frame(pq.read_table(io.BytesIO(content)))
-    return FrozenInputs(**tables, parameters=Parameters.model_validate(index["parameters"]))
+    parameters = Parameters.model_validate(index["parameters"])
+    return FrozenInputs(**tables, parameters=parameters, dependence=index["dependence"])
 
 
 def _get(fs: fsspec.AbstractFileSystem, path: str, digest: str) -> bytes:

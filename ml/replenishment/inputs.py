@@ -7,6 +7,7 @@ decimal; `price` and `unit_cost` of `items`, `stock_value` and `transfer_cost` a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -131,14 +132,45 @@ class FrozenInputs:
     overrides: pd.DataFrame = field(default_factory=_empty)
     dependence: pd.DataFrame = field(default_factory=_empty)
     parameters: Parameters = field(default_factory=Parameters)
+    # How the days of a scenario hang together, as whoever draws them needs to know it again: kept, not read here.
+    dependence: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in TABLES:
             object.__setattr__(self, name, to_frame(canonical(name, getattr(self, name))))
+        _meaningful(self)
 
     def table(self, name: str) -> pa.Table:
         """One table as canonical Arrow."""
         return canonical(name, getattr(self, name))
+
+
+def _meaningful(inputs: FrozenInputs) -> None:
+    """Refuses what no column type can: texts that have a form, and overrides that say nothing."""
+    weekdays, clock = r"([1-7](,[1-7])*)?", r"(([01]\d|2[0-3]):[0-5]\d)?"
+    for frame, column, form, owner in (
+        (inputs.suppliers, "order_weekdays", weekdays, "supplier"),
+        (inputs.suppliers, "cut_off", clock, "supplier"),
+        (inputs.sourcing, "order_weekdays", weekdays, "location"),
+        (inputs.sourcing, "source", "supplier|location", "location"),
+    ):
+        wrong = frame[~frame[column].astype(str).str.fullmatch(form)]
+        if len(wrong):
+            row = wrong.iloc[0]
+            raise InvalidInputs(f"Correct {column} {row[column]!r} of {owner} {row[owner]}: it must match {form}.")
+    for row in inputs.overrides.itertuples(index=False):
+        value_fits = {
+            "exclude": True,
+            "service_target": 0 < row.value < 1,
+            "demand_factor": 0 <= row.value < np.inf,
+        }
+        if row.kind not in value_fits:
+            raise InvalidInputs(
+                f"Correct the override kind {row.kind!r} of {row.item} at {row.location}: it must be one of "
+                f"{', '.join(value_fits)}."
+            )
+        if not value_fits[row.kind]:
+            raise InvalidInputs(f"Correct the {row.kind} value {row.value} of {row.item} at {row.location}.")
 
 
 def canonical(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:

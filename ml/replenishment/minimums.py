@@ -15,7 +15,8 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from ml.replenishment.decide import Cycle, Decided
+from ml.replenishment.batch import Cycle
+from ml.replenishment.decide import Decided
 from ml.replenishment.lots import MICRO, OrderLine, top_up
 
 

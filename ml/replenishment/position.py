@@ -40,7 +40,8 @@ def stock(inputs: FrozenInputs, units: pd.DataFrame, cycle_date: np.datetime64) 
     unit has no conversion.
     """
     batches = inputs.position
-    life = batches[["item"]].merge(inputs.items[["item", "shelf_life_days"]], on="item", how="left")["shelf_life_days"]
+    items = inputs.items[["item", "shelf_life_days"]].drop_duplicates("item")
+    life = batches[["item"]].merge(items, on="item", how="left")["shelf_life_days"]
     last_day = day_numbers(batches["expires_on"], cycle_date)
     undated = np.where(life.isna().to_numpy(), np.inf, life.to_numpy(dtype=float) - 1)
     return pd.DataFrame(

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ml.replenishment import evidence, lanes, position, screening, sourcing, stockout
-from ml.replenishment.decide import Cycle, Decided, decide
+from ml.replenishment.batch import Cycle
+from ml.replenishment.decide import Decided, decide
 from ml.replenishment.demand import SamplePaths, usable_forecasts
 from ml.replenishment.inputs import FrozenInputs
 from ml.replenishment.minimums import MinimumOrder, meet_minimums
@@ -37,7 +38,11 @@ class ProposalSet:
 def propose(
     inputs: FrozenInputs, frozen_hash: str, cycle_date: dt.date, sample_paths: SamplePaths, seed: int = 0
 ) -> ProposalSet:
-    """Proposals for the morning of `cycle_date`. `frozen_hash` names `inputs` in the evidence (`freeze`)."""
+    """Proposals for the morning of `cycle_date`. `frozen_hash` names `inputs` in the evidence (`freeze`).
+
+    `sample_paths` is called once per batch of items with that batch's forecasts; what it does must follow from its
+    arguments and `inputs.dependence` alone. Raises InvalidInputs when it does not give what it should.
+    """
     return propose_items(inputs, frozen_hash, cycle_date, sample_paths, seed, None)
 
 

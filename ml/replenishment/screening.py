@@ -71,6 +71,8 @@ def screen(
         ~series["item"].isin(inputs.items["item"]).to_numpy(), "unknown_item", "The item is not in the product data."
     )
     withhold(~counted, "no_stock_count", "There is no stock count for it; count it or send its stock level.")
+    unreal = pd.MultiIndex.from_frame(orders.loc[orders["quantity"] < 0, ["item", "location"]])
+    withhold(keys.isin(unreal), "negative_open_order", "An open order of it is below zero; correct it.")
     on_hand = stock["on_hand"].to_numpy(dtype=float)
     withhold(
         np.isnan(on_hand) & counted, "missing_conversion", "Its stock is in a unit without conversion to the base unit."

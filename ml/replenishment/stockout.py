@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ml.replenishment import lots
-from ml.replenishment.decide import Cycle, Decided
+from ml.replenishment.batch import Cycle
+from ml.replenishment.decide import Decided
 
 RISK = [
     "item", "location", "date", "stockout_risk_without", "stockout_risk_with", "lost_units_without", "lost_units_with",

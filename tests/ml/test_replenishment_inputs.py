@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from decimal import Decimal
 
@@ -24,7 +25,7 @@ from tests.ml.replenishment_shop import MONDAY, coming, decide, forecast, offer,
 
 
 def rich():
-    return shop(
+    inputs = shop(
         position=[
             stock(on_hand="12.5", stock_value=75, expires_on=MONDAY, counted_at=pd.Timestamp("2026-03-01T22:00Z"))
         ],
@@ -36,6 +37,7 @@ def rich():
         overrides=[{"item": "A", "location": "S1", "kind": "demand_factor", "value": 1.2}],
         parameters={"classes": {"vital": {"service_target": None, "holding_rate": 0.3}}},
     )
+    return dataclasses.replace(inputs, dependence={"common": 0.25, "persistence": 0.4})
 
 
 def test_what_is_thawed_is_what_was_frozen(tmp_path):
@@ -43,6 +45,7 @@ def test_what_is_thawed_is_what_was_frozen(tmp_path):
     again = thaw(freeze(inputs, str(tmp_path)), str(tmp_path))
     for name in TABLES:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(inputs, name))
+    assert again.dependence == inputs.dependence
     assert again.parameters.version == inputs.parameters.version
     assert again.parameters.policy_for("vital").service_target is None
     assert again.position["on_hand"].iat[0] == Decimal("12.5")
@@ -137,3 +140,22 @@ def test_parameters_come_from_yaml_and_name_what_is_wrong():
 def test_an_offer_in_floats_and_one_in_decimals_are_the_same_offer(tmp_path):
     one, two = (shop(offers=[offer(price=price)]) for price in (5.1, Decimal("5.100")))
     assert freeze(one, str(tmp_path)) == freeze(two, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("tables", "says"),
+    [
+        ({"suppliers": [supplier(order_weekdays="1,8")]}, "order_weekdays '1,8' of supplier Nordmilk"),
+        ({"suppliers": [supplier(cut_off="9:00")]}, "cut_off '9:00' of supplier Nordmilk"),
+        ({"sourcing": [{"location": "S1", "order_weekdays": "Mon"}]}, "order_weekdays 'Mon' of location S1"),
+        ({"overrides": [{"item": "A", "location": "S1", "kind": "exlude"}]}, "kind 'exlude' of A at S1"),
+        (
+            {"overrides": [{"item": "A", "location": "S1", "kind": "service_target", "value": 95}]},
+            "value 95.0 of A at S1",
+        ),
+        ({"overrides": [{"item": "A", "location": "S1", "kind": "demand_factor"}]}, "value nan of A at S1"),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused_and_named(tables, says):
+    with pytest.raises(InvalidInputs, match=says):
+        shop(**tables)

@@ -177,6 +177,7 @@ def test_more_stock_or_more_on_order_never_raises_an_order(
         ({"position": [stock(on_hand=-3)]}, "negative_stock", "book stock is -3"),
         ({"position": [stock(unit="pallet")]}, "missing_conversion", "Its stock"),
         ({"open_orders": [coming(quantity=2, unit="pallet")]}, "missing_conversion", "An open order"),
+        ({"open_orders": [coming(quantity=-2)]}, "negative_open_order", "below zero"),
         ({"items": [product("B")]}, "unknown_item", "product data"),
         (
             {"overrides": [{"item": "A", "location": "S1", "kind": "exclude", "reason": "delisted"}]},
