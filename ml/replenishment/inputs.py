@@ -90,8 +90,6 @@ TABLES: dict[str, dict[str, tuple[pa.DataType, Any]]] = {
         "sku": (_TEXT, REQUIRED), "location": (_TEXT, REQUIRED), "model": (_TEXT, REQUIRED), "date": (_DAY, REQUIRED),
         "mean": (_REAL, None), **dict.fromkeys(QUANTILE_COLUMNS, (_REAL, None)),
     },
-    # How the days of one series hang together, one row: what `ml.forecast.Dependence` holds. None: its defaults.
-    "dependence": {"common": (_REAL, REQUIRED), "persistence": (_REAL, REQUIRED)},
     # People's corrections. `kind`: `exclude`, `service_target` (value 0..1) or `demand_factor` (value >= 0).
     "overrides": {
         "item": (_TEXT, REQUIRED), "location": (_TEXT, REQUIRED), "kind": (_TEXT, REQUIRED), "value": (_REAL, None),
@@ -130,7 +128,6 @@ class FrozenInputs:
     calendar: pd.DataFrame = field(default_factory=_empty)
     sourcing: pd.DataFrame = field(default_factory=_empty)
     overrides: pd.DataFrame = field(default_factory=_empty)
-    dependence: pd.DataFrame = field(default_factory=_empty)
     parameters: Parameters = field(default_factory=Parameters)
     # How the days of a scenario hang together, as whoever draws them needs to know it again: kept, not read here.
     dependence: Mapping[str, float] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Forecasts and proposals of one morning, partitioned by `cycle_date`; training, unpartitioned, once a week."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         made = forecast_cycle(data, model, model_id)
         folder = app.settings.forecasts / morning.isoformat()
         folder.mkdir(parents=True, exist_ok=True)
-        for name, frame in (("quantiles", made.frame), ("dependence", made.dependence), ("withheld", made.withheld)):
-            frame.to_parquet(folder / f"{name}.parquet", index=False)
+        made.frame.to_parquet(folder / "quantiles.parquet", index=False)
+        made.withheld.to_parquet(folder / "withheld.parquet", index=False)
+        (folder / "dependence.json").write_text(json.dumps(made.dependence))
         series = len(made.frame[["sku", "location"]].drop_duplicates())
         return dg.MaterializeResult(
             metadata={
@@ -98,10 +100,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         folder = app.settings.forecasts / morning.isoformat()
         parameters = read_parameters(app.settings.home / "parameters.yaml", app.settings.business.reporting_currency)
         forecasts = pd.read_parquet(folder / "quantiles.parquet")
+        dependence = json.loads((folder / "dependence.json").read_text())
         with app.warehouse.connect() as db:
-            inputs = read_inputs(
-                db, app.engine, morning, forecasts, parameters, pd.read_parquet(folder / "dependence.parquet")
-            )
+            inputs = read_inputs(db, app.engine, morning, forecasts, parameters, dependence)
         frozen = freeze(inputs, str(app.settings.frozen))
         (folder / "frozen").write_text(frozen)
         return dg.MaterializeResult(

@@ -41,8 +41,7 @@ def sampler(inputs: FrozenInputs):
     """`ml.forecast.sample_paths` with the inputs' own dependence, as replenishment takes it."""
     from ml.forecast import Dependence, sample_paths
 
-    known = inputs.dependence
-    dependence = Dependence(*known.iloc[0][["common", "persistence"]]) if len(known) else Dependence()
+    dependence = Dependence(**inputs.dependence)
 
     def sample(forecasts: pd.DataFrame, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         # Replenishment has chosen one model per series already; their rows are sampled as one.

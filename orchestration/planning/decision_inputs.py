@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,7 @@ def read_inputs(
     cycle_date: dt.date,
     forecasts: pd.DataFrame,
     parameters: Parameters,
-    dependence: pd.DataFrame,
+    dependence: Mapping[str, float],
 ) -> FrozenInputs:
     """Everything the cycle decides from, as it stood on the morning of `cycle_date`."""
     import pandas as pd

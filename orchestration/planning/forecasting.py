@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -23,10 +24,10 @@ CHAMPION = "champion.json"
 
 @dataclass(frozen=True)
 class Forecasts:
-    """`frame` as `ml.forecast` gives it, `dependence` (one row), and which model made them."""
+    """`frame` as `ml.forecast` gives it, the fields of its `Dependence`, and which model made them."""
 
     frame: pd.DataFrame
-    dependence: pd.DataFrame
+    dependence: dict[str, float]
     model_id: str
     withheld: pd.DataFrame
 
@@ -79,10 +80,7 @@ def _point_to(models: Path, model_id: str) -> None:
 
 def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
     """Forecasts for the cycle's horizon from its history and the announced future."""
-    import pandas as pd
-
     from ml.forecast import predict
 
     frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS)
-    dependence = pd.DataFrame({"common": [model.dependence.common], "persistence": [model.dependence.persistence]})
-    return Forecasts(frame, dependence, model_id, withheld)
+    return Forecasts(frame, dataclasses.asdict(model.dependence), model_id, withheld)
