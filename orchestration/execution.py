@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -12,7 +14,13 @@ from orchestration.application import Application
 from orchestration.definitions import build_definitions
 
 
-def execute(app: Application, job_name: str, cycle_date: dt.date | None = None) -> dg.ExecuteInProcessResult:
+Progress = Callable[[str, str, float | None], None]
+"""Called with a step's name, "start", "success" or "failure", and its seconds once it has ended."""
+
+
+def execute(
+    app: Application, job_name: str, cycle_date: dt.date | None = None, progress: Progress | None = None
+) -> dg.ExecuteInProcessResult:
     """Runs a job to its end; a failed one returns with `success` False and is seen in the web UI like any other.
 
     A partitioned job plans for `cycle_date`, by default today in the business time zone.
@@ -24,5 +32,40 @@ def execute(app: Application, job_name: str, cycle_date: dt.date | None = None) 
     if job.partitions_def is not None:
         today = dt.datetime.now(ZoneInfo(app.settings.business.timezone)).date()
         partition = (cycle_date or today).isoformat()
+    run_id = str(uuid.uuid4())
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.get() as instance:
-        return job.execute_in_process(instance=instance, partition_key=partition, raise_on_error=False)
+        if progress is not None:
+            instance.add_event_listener(run_id, _listener(progress))
+        return job.execute_in_process(
+            instance=instance, partition_key=partition, raise_on_error=False, run_id=run_id, run_config=quiet
+        )
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What went wrong, a sentence for each failed step: the innermost reason rather than the wrapping."""
+    found = []
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE and event.event_specific_data.error:
+            error = event.event_specific_data.error
+            while error.cause is not None:
+                error = error.cause
+            found.append(f"{event.step_key}: {error.message.strip()}")
+    return found
+
+
+def _listener(progress: Progress) -> Callable[[dg.EventLogEntry], None]:
+    started: dict[str, float] = {}
+
+    def listen(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None or event.step_key is None:
+            return
+        if event.event_type == dg.DagsterEventType.STEP_START:
+            started[event.step_key] = entry.timestamp
+            progress(event.step_key, "start", None)
+        elif event.event_type in (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE):
+            outcome = "success" if event.event_type == dg.DagsterEventType.STEP_SUCCESS else "failure"
+            progress(event.step_key, outcome, entry.timestamp - started.get(event.step_key, entry.timestamp))
+
+    return listen

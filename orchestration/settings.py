@@ -10,6 +10,7 @@ need not stand in the file.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Mapping
@@ -32,11 +33,13 @@ class _Strict(BaseModel):
 
 
 class SandboxSource(_Strict):
-    """The generated shop, served on this machine."""
+    """The generated shop. `managed`: commands start its systems themselves, with `as_of` as its first morning."""
 
     connector: Literal["sandbox"]
     url: str
     token: str
+    managed: bool = False
+    as_of: dt.date = dt.date(2026, 11, 2)
 
 
 class SlackSettings(_Strict):
