@@ -148,7 +148,10 @@ def compare(frame, horizons, origins, step, roles, measures, ets_series, config)
         model = train(history, horizon=longest, config=config, **roles)
         trained = time.perf_counter()
         forecasts, _, _ = predict(model, history, future)
-        print(f"# {end:%Y-%m-%d}: trained {trained - started:.0f} s, predicted {time.perf_counter() - trained:.1f} s", flush=True)
+        print(
+            f"# {end:%Y-%m-%d}: trained {trained - started:.0f} s, predicted {time.perf_counter() - trained:.1f} s",
+            flush=True,
+        )
         told = naive_frame(history, longest)
         told |= {name: part for name, part in forecasts.groupby("model") if name != "seasonal_naive"}
         keys = history[KEY].drop_duplicates()
@@ -180,14 +183,16 @@ def main() -> None:
     series, config = arguments.series or None, ForecastConfig()
     if "fresh" in arguments.data:
         frame = fresh(Path(folder), series)
-        table = compare(
-            frame, (7, 14), arguments.origins, 7, FRESH_ROLES, daily_measures, arguments.ets_series, config
+        table = compare(frame, (7, 14), arguments.origins, 7, FRESH_ROLES, daily_measures, arguments.ets_series, config)
+        print(
+            f"\nfresh, {frame[KEY].drop_duplicates().shape[0]} series, {arguments.origins} origins (mean)\n{table.round(4).to_string()}\n"
         )
-        print(f"\nfresh, {frame[KEY].drop_duplicates().shape[0]} series, {arguments.origins} origins (mean)\n{table.round(4).to_string()}\n")
     if "gifts" in arguments.data:
         frame = gifts(Path(folder), series)
         table = compare(frame, (28,), arguments.origins, 28, {}, weekly_measures, arguments.ets_series, config)
-        print(f"\ngifts, {frame[KEY].drop_duplicates().shape[0]} series, {arguments.origins} origins (mean)\n{table.round(4).to_string()}\n")
+        print(
+            f"\ngifts, {frame[KEY].drop_duplicates().shape[0]} series, {arguments.origins} origins (mean)\n{table.round(4).to_string()}\n"
+        )
 
 
 if __name__ == "__main__":

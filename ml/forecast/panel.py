@@ -227,7 +227,9 @@ def _series(history: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     joint = skus.astype(np.int64) * max(len(place_names), 1) + places
     unique, codes = np.unique(joint, return_inverse=True)
     width = max(len(place_names), 1)
-    keys = pd.DataFrame({"sku": np.asarray(sku_names)[unique // width], "location": np.asarray(place_names)[unique % width]})
+    keys = pd.DataFrame(
+        {"sku": np.asarray(sku_names)[unique // width], "location": np.asarray(place_names)[unique % width]}
+    )
     return codes, keys.astype(object)
 
 
@@ -281,7 +283,9 @@ def _fill_future(known, total, horizon, future, keys, last, columns) -> list[str
         known[number, index[use], total + at[use]] = future[name].to_numpy(np.float32)[use]
     lacking = int((~filled).sum())
     if lacking:
-        notes.append(f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known")
+        notes.append(
+            f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"
+        )
     return notes
 
 

@@ -61,7 +61,7 @@ class Recurrent:
         windows = Windows(panel, demand, self.horizon, self.config, self.scaling)
         mean = np.empty((len(panel.keys), self.horizon), np.float32)
         self.network.eval()
-        with torch.no_grad(), _few_threads():
+        with torch.no_grad(), _threads(threads()):
             for start in range(0, len(mean), _PREDICT_BATCH):
                 series = np.arange(start, min(start + _PREDICT_BATCH, len(mean)))
                 batch, level = windows.cut(series, np.full(len(series), origin))
@@ -89,7 +89,9 @@ class Recurrent:
         return cls(network, content["horizon"], config, scaling)
 
 
-def fit_recurrent(panel: Panel, demand: np.ndarray, horizon: int, config: RecurrentConfig, seed: int) -> Recurrent | None:
+def fit_recurrent(
+    panel: Panel, demand: np.ndarray, horizon: int, config: RecurrentConfig, seed: int
+) -> Recurrent | None:
     """Train a network on `demand` [N, T], or None where there is too little to learn from."""
     days = demand.shape[1]
     if len(panel.keys) < config.min_series or days < 3 * 7 or not np.nansum(demand) > 0:
@@ -135,7 +137,9 @@ class Windows:
         self.known = np.stack(known, axis=2) if known else np.zeros((len(demand), total + pad, 0), np.float32)
         first = int(panel.dates[:1].astype("datetime64[D]").astype(int)[0]) if len(panel.dates) else 0
         angle = 2 * np.pi * (np.arange(first - pad, first + total) % 7) / 7
-        self.calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1).astype("float32")
+        self.calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1).astype(
+            "float32"
+        )
 
     def cut(self, series: np.ndarray, origin: np.ndarray) -> tuple[dict, np.ndarray]:
         """The network's input for B windows, and the level [B] that demand was divided by."""
@@ -207,7 +211,8 @@ def _train(model: Recurrent, panel: Panel, demand: np.ndarray, steps: int, seed:
     optimizer = torch.optim.Adam(model.network.parameters(), lr=model.config.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.config.learning_rate, total_steps=steps + 1)
     model.network.train()
-    with _few_threads():
+    # One thread: batches are small, and on a shared machine threads wait for each other longer than they work.
+    with _threads(1):
         for _ in range(steps):
             pick = rng.integers(0, len(series), model.config.batch)
             chosen = series[pick], origin[pick]
@@ -253,7 +258,7 @@ def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, seed: int)
     from neuralforecast.losses.pytorch import MAE
     from neuralforecast.models import LSTM
 
-    state = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state()
     with torch.random.fork_rng():
         network = LSTM(
             h=horizon,
@@ -269,7 +274,7 @@ def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, seed: int)
             max_steps=1,
             random_seed=seed,
         )
-    np.random.set_state(state)  # noqa: NPY002
+    np.random.set_state(state)
     return network
 
 
@@ -302,12 +307,12 @@ def _to_length(values: np.ndarray, total: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _few_threads():
-    """Torch on as many threads as everything else here."""
+def _threads(count: int):
+    """Torch on `count` threads for a while."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads())
+    torch.set_num_threads(count)
     try:
         yield
     finally:
