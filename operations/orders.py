@@ -222,13 +222,7 @@ def find(
     engine: Engine, *, status: str | None = None, after: int | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
     """Purchase orders, newest first, with supplier's and location's names; `after` is the last page's last number."""
-    query = (
-        sa.select(purchase_order, party.c.name.label("supplier_name"), location.c.name.label("location_name"))
-        .join(party, party.c.party_id == purchase_order.c.supplier_id)
-        .join(location, location.c.location_key == purchase_order.c.location_key)
-        .order_by(purchase_order.c.number.desc())
-        .limit(limit)
-    )
+    query = _with_names().order_by(purchase_order.c.number.desc()).limit(limit)
     if status is not None:
         query = query.where(purchase_order.c.status == status)
     if after is not None:
@@ -240,7 +234,7 @@ def find(
 def get(engine: Engine, key: str) -> dict[str, Any]:
     """One purchase order with its lines and how its delivery stands."""
     with engine.connect() as db:
-        head = db.execute(sa.select(purchase_order).where(purchase_order.c.document_key == key)).mappings().first()
+        head = db.execute(_with_names().where(purchase_order.c.document_key == key)).mappings().first()
         if head is None:
             raise NotFound(f"There is no purchase order {key}.")
         lines = db.execute(
@@ -252,6 +246,14 @@ def get(engine: Engine, key: str) -> dict[str, Any]:
         names = ("target", "status", "attempts", "available_at", "reference", "reason", "needs_person")
         delivery = db.execute(sa.select(*(outbox.c[n] for n in names)).where(outbox.c.document_key == key)).mappings()
         return {**head, "lines": [dict(line) for line in lines], "delivery": dict(delivery.one())}
+
+
+def _with_names() -> sa.Select:
+    return (
+        sa.select(purchase_order, party.c.name.label("supplier_name"), location.c.name.label("location_name"))
+        .join(party, party.c.party_id == purchase_order.c.supplier_id)
+        .join(location, location.c.location_key == purchase_order.c.location_key)
+    )
 
 
 def _document_key(one: tuple, number: int) -> str:

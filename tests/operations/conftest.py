@@ -10,6 +10,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -25,9 +26,18 @@ from tests.operations.shop import Shop
 _numbers = itertools.count()
 
 
+def _clear_leftovers() -> None:
+    """Stops servers of former runs that were killed before they could."""
+    for home in Path(tempfile.gettempdir()).glob("stockflow-test-*"):
+        data = home / "postgres" / "data"
+        if data.exists() and time.time() - data.stat().st_mtime > 600 and EmbeddedPostgres(home).stop():
+            shutil.rmtree(home)
+
+
 @pytest.fixture(scope="session")
 def server():
     """A provisioned server whose main database is migrated, and a template made from it for fresh ones."""
+    _clear_leftovers()
     # Not below pytest's own temporary folder, whose mode pytest resets while our server needs to pass through it.
     home = Path(tempfile.mkdtemp(prefix="stockflow-test-"))
     external = os.environ.get("STOCKFLOW_TEST_DATABASE_URL")

@@ -229,6 +229,7 @@ def test_in_any_order_of_arrival_keys_never_change_and_one_gtin_is_one_item(engi
     assert len(gtins) == len(set(gtins))
 
 
+@pytest.mark.long
 def test_thirty_thousand_products_take_seconds(engine):
     erp = [product(f"E{n}", n) for n in range(30_000)]
     shop = [product(f"S{n}", n) for n in range(0, 40_000, 2)]

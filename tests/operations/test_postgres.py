@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -31,12 +32,30 @@ time.sleep(600)
 """
 
 
-@pytest.fixture
-def home():
+@contextlib.contextmanager
+def temporary_home():
     folder = Path(tempfile.mkdtemp(prefix="stockflow-test-"))
-    yield folder
-    EmbeddedPostgres(folder).stop()
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        EmbeddedPostgres(folder).stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def new_home():
+    """A home in which nothing has been made yet."""
+    with temporary_home() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def home():
+    """A home that several tests start and stop a server in; each leaves it stopped."""
+    with temporary_home() as folder:
+        with EmbeddedPostgres(folder, settings={"fsync": "off"}):
+            pass
+        yield folder
 
 
 def hold(home: Path) -> subprocess.Popen:
@@ -107,7 +126,7 @@ def test_a_killed_server_comes_back_with_what_was_committed(home):
     postgres = EmbeddedPostgres(home)
     postgres.start()
     with database.connect(postgres.url("owner")) as db:
-        db.execute("CREATE TABLE operations.kept AS SELECT 42 AS answer")
+        db.execute("CREATE TABLE operations.survived AS SELECT 42 AS answer")
     engine = database.engine(postgres.url("app"))
     os.kill(int((postgres.data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
     deadline = time.monotonic() + 10
@@ -117,7 +136,7 @@ def test_a_killed_server_comes_back_with_what_was_committed(home):
         engine.connect()
     postgres.start()
     with database.connect(postgres.url("owner")) as db:
-        assert db.execute("SELECT answer FROM operations.kept").fetchone() == (42,)
+        assert db.execute("SELECT answer FROM operations.survived").fetchone() == (42,)
     assert postgres.stop()
 
 
@@ -131,15 +150,16 @@ def test_a_stale_lock_file_with_the_pid_of_another_program_is_no_obstacle(home):
         assert postgres.is_running()
 
 
-def test_a_setup_killed_halfway_is_done_again(home):
-    half = home / "postgres" / "data.new"
+def test_a_setup_killed_halfway_is_done_again(new_home):
+    half = new_home / "postgres" / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    with EmbeddedPostgres(home) as postgres, database.connect(postgres.url("app")) as db:
+    with EmbeddedPostgres(new_home) as postgres, database.connect(postgres.url("app")) as db:
         assert db.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_processes_that_start_at_once_share_one_server(home):
+def test_processes_that_start_at_once_share_one_server(new_home):
+    home = new_home
     starting = [
         subprocess.Popen([sys.executable, "-c", HOLDER, str(home)], stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
@@ -165,7 +185,7 @@ def test_it_listens_on_loopback_only_and_trusts_nobody(home):
         assert not [role for role in database.ROLES if postgres.secrets[role] in log]
 
 
-def test_a_disk_without_space_is_told_in_one_sentence(home):
+def test_a_disk_without_space_is_told_in_one_sentence(new_home):
     """A quota-like limit on file sizes stands in for the full disk: initdb fails the same way."""
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -175,10 +195,10 @@ def test_a_disk_without_space_is_told_in_one_sentence(home):
         "try: EmbeddedPostgres(sys.argv[1]).start()\n"
         "except DatabaseUnavailable as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(home)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, str(new_home)], capture_output=True, text=True)
     assert done.stdout.startswith("The embedded PostgreSQL could not be set up ("), done
-    assert servers(home) == []
-    with EmbeddedPostgres(home) as postgres:
+    assert servers(new_home) == []
+    with EmbeddedPostgres(new_home) as postgres:
         assert postgres.is_running()
 
 

@@ -140,6 +140,7 @@ def test_what_is_withheld_is_listed_by_value_and_belongs_to_its_newest_plan(shop
     assert [row["item_key"] for row in proposals.find_withheld(shop.engine, DAY)] == ["itm_cheap"]
 
 
+@pytest.mark.long
 def test_a_plan_of_twelve_thousand_takes_seconds(shop):
     plan = [with_id(shop.buy(ITEMS[n % 6], expected_on=DAY + dt.timedelta(days=n // 6))) for n in range(12_000)]
     started = time.perf_counter()
