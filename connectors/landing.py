@@ -271,6 +271,10 @@ class Landing:
         """The file system DuckDB must be given to read this location, None for a local folder."""
         return None if self._is_local else self._fs
 
+    def exists(self, path: str) -> bool:
+        """Whether a manifest path is there."""
+        return self._fs.exists(f"{self._root}/{path}")
+
     def read(self, file: LandedFile) -> pa.Table:
         """One landed file, whole."""
         with self._fs.open(f"{self._root}/{file.path}", "rb") as source:

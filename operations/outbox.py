@@ -167,6 +167,15 @@ def find(
         return [dict(row) for row in db.execute(query).mappings()]
 
 
+def due(engine: Engine, now: dt.datetime) -> list[str]:
+    """What `deliver` would work on now: document key, state and tries of each, so that any progress changes the list."""
+    rows = sa.select(outbox.c.document_key, outbox.c.status, outbox.c.attempts, outbox.c.lookups).where(
+        outbox.c.status.in_(["pending", "sending", "unknown"]), outbox.c.available_at <= now, ~outbox.c.needs_person
+    )
+    with engine.connect() as db:
+        return [":".join(map(str, row)) for row in db.execute(rows.order_by(outbox.c.document_key))]
+
+
 # -- One document ------------------------------------------------------------------------------------------------------
 
 

@@ -41,3 +41,10 @@ def current(engine: Engine) -> dict[str, dict[str, Any]]:
     )
     with engine.connect() as db:
         return {row["target"]: dict(row) for row in db.execute(query).mappings()}
+
+
+def next_sequence(engine: Engine) -> int:
+    """One more than any snapshot so far has, whether or not its publication reached every target."""
+    number = sa.cast(sa.func.split_part(publication.c.snapshot_id, "-", 2), sa.BigInteger)
+    with engine.connect() as db:
+        return (db.execute(sa.select(sa.func.max(number))).scalar() or 0) + 1

@@ -6,14 +6,18 @@ from __future__ import annotations
 import functools
 import os
 from types import TracebackType
+from typing import Any
 
 from sqlalchemy import Engine
 
 from connectors.landing import Landing
 from connectors.source import Source
-from operations import database, migrations
+from operations import access, database, migrations
+from operations import settings as settings_store
+from operations.errors import Conflict
 from operations.manifest import PostgresManifest
 from operations.postgres import EmbeddedPostgres
+from orchestration import delivery
 from orchestration.publish.files import DuckDBTarget, ParquetTarget
 from orchestration.publish.postgres import PostgresTarget
 from orchestration.publish.run import Target
@@ -100,6 +104,32 @@ class Application:
             finally:
                 fresh.unlink()
         return path.read_bytes()
+
+    def set_up(self) -> str | None:
+        """What a new deployment needs once: its first administrator, and where approved documents go.
+
+        Returns the path of the administrator's token when it was made now. The file stands in for `--token` on this
+        machine; whoever may read it acts as that administrator.
+        """
+        routes = delivery.routes(self.settings)
+        with self.engine.connect() as db:
+            known = settings_store.get(db, "delivery_targets", {})
+        if routes and known != {**known, **routes}:
+            settings_store.put(self.engine, "delivery_targets", {**known, **routes}, actor="system:setup")
+        try:
+            token = access.create_first_admin(self.engine)
+        except Conflict:
+            return None
+        path = self.settings.token_file
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(token)
+        return str(path)
+
+    def explain(self, proposal_id: str) -> dict[str, Any]:
+        """Recomputes a proposal from its frozen inputs; the API and the command line share it."""
+        from orchestration.planning import cycle
+
+        return cycle.explain(self.engine, self.settings.frozen, proposal_id)
 
     # -- Edges ---------------------------------------------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from orchestration.application import configured_sources
+from orchestration.assets.delivery import delivered_documents
 from orchestration.assets.ingestion import ingestion_assets, raw_key
 from orchestration.assets.marts import load_asset, mart_assets, publish_asset
 from orchestration.assets.planning import planning_assets
 from orchestration.resources import StockflowResource
 from orchestration.schedules import cycle_partitions, jobs_and_schedules
+from orchestration.sensors import approved_orders_sensor, automation_sensor, failed_run_sensor, file_drop_sensor
 from orchestration.settings import DBT_PROJECT, Settings
 
 
@@ -30,7 +32,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     planning = planning_assets(cycle_partitions(business.timezone), business.timezone)
     jobs, schedules = jobs_and_schedules(business)
     return dg.Definitions(
-        assets=[*raw, load, marts, published, *planning],
+        assets=[*raw, load, marts, published, *planning, delivered_documents],
+        sensors=[approved_orders_sensor, file_drop_sensor, failed_run_sensor, automation_sensor()],
         jobs=jobs,
         schedules=schedules,
         resources={

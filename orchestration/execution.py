@@ -13,7 +13,6 @@ from orchestration import dagster_home
 from orchestration.application import Application
 from orchestration.definitions import build_definitions
 
-
 Progress = Callable[[str, str, float | None], None]
 """Called with a step's name, "start", "success" or "failure", and its seconds once it has ended."""
 

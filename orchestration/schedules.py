@@ -5,7 +5,9 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from orchestration.assets.delivery import DOCUMENTS
 from orchestration.assets.planning import MODEL
+from orchestration.ops import import_job, maintenance_job
 from orchestration.settings import Business
 
 FIRST_CYCLE = "2015-01-01"
@@ -19,7 +21,7 @@ def cycle_partitions(timezone: str) -> dg.DailyPartitionsDefinition:
 def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefinition]]:
     partitions = cycle_partitions(business.timezone)
     model = dg.AssetSelection.assets(MODEL)
-    daily = dg.AssetSelection.all() - model
+    daily = dg.AssetSelection.all() - model - dg.AssetSelection.assets(DOCUMENTS)
     raw = dg.AssetSelection.groups("raw")
     ingest_job = dg.define_asset_job(
         "ingest_job", raw, description="Pulls every source into landing; safe at any time."
@@ -56,6 +58,18 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    push_back_job = dg.define_asset_job(
+        "push_back_job",
+        dg.AssetSelection.assets(DOCUMENTS),
+        description="Sends approved orders and transfers, each once.",
+    )
+    maintenance_schedule = dg.ScheduleDefinition(
+        name="maintenance_schedule",
+        job=maintenance_job,
+        cron_schedule="40 1 * * *",
+        execution_timezone=business.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
     weekly_training_schedule = dg.ScheduleDefinition(
         name="weekly_training_schedule",
         job=weekly_training_job,
@@ -64,6 +78,6 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     return (
-        [ingest_job, daily_planning_job, weekly_training_job],
-        [daily_planning_schedule, ingest_schedule, weekly_training_schedule],
+        [ingest_job, daily_planning_job, weekly_training_job, push_back_job, import_job, maintenance_job],
+        [daily_planning_schedule, ingest_schedule, weekly_training_schedule, maintenance_schedule],
     )

@@ -118,6 +118,11 @@ class Settings:
         return self.home / "dagster"
 
     @property
+    def token_file(self) -> Path:
+        """The first administrator's API token, which commands on this machine use where none is given."""
+        return self.home / "admin.token"
+
+    @property
     def drop(self) -> Path:
         """Folder watched for files: <drop>/<kind>/<mapping>/<file>."""
         return self.home / "drop"

@@ -2,7 +2,7 @@
 
     python -m connectors.sandbox --home .stockflow/sandbox --as-of 2026-11-01     serves it (`platform`)
     sources(base_url, token, hash_key=key)                                        pulls it (`pull`)
-    target(base_url, token)                                                       writes purchase orders to it (`push`)
+    targets(base_url, token)                                                      writes documents to it (`push`)
     shop.generate(ShopConfig(), end)                                              the truth behind it (`shop`)
 
 The two sales systems have codes of their own for the same products; GTINs and the pairs that the ERP declares bring
@@ -22,7 +22,7 @@ from __future__ import annotations
 from connectors.http import HttpClient
 from connectors.sandbox import pull
 from connectors.sandbox.client import SandboxClient
-from connectors.sandbox.push import Guarantee, PurchaseOrderTarget
+from connectors.sandbox.push import Guarantee, PurchaseOrderTarget, TransferTarget
 from connectors.source import Source
 
 
@@ -37,17 +37,15 @@ def declared_pairs(base_url: str, token: str, *, http: HttpClient | None = None)
     return pull.declared_pairs(SandboxClient(base_url, token, http))
 
 
-def target(
+def targets(
     base_url: str,
     token: str,
     *,
     guarantee: Guarantee = "effectively_once",
     longest_processing_seconds: float = 60.0,
     http: HttpClient | None = None,
-) -> PurchaseOrderTarget:
-    """Where approved purchase orders go."""
-    return PurchaseOrderTarget(
-        SandboxClient(base_url, token, http).http,
-        guarantee=guarantee,
-        longest_processing_seconds=longest_processing_seconds,
-    )
+) -> tuple[PurchaseOrderTarget, TransferTarget]:
+    """Where approved purchase orders and transfers go."""
+    client = SandboxClient(base_url, token, http).http
+    promised = {"guarantee": guarantee, "longest_processing_seconds": longest_processing_seconds}
+    return PurchaseOrderTarget(client, **promised), TransferTarget(client, **promised)

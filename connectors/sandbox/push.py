@@ -1,4 +1,4 @@
-"""Writing purchase orders to the sandbox's ERP."""
+"""Writing purchase orders and transfers to the sandbox's ERP."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from connectors.http import AnswerLost, HttpClient, RequestNotProcessed, Request
 
 Guarantee = Literal["effectively_once", "at_least_once"]
 
-_PATH = "erp/purchase-orders"
-
-
-class PurchaseOrderTarget:
-    """Sends purchase orders and finds them again by their reference, which equals the idempotency key.
-
-    A document is {"reference", "supplier_code", "location_code", "currency", "expected_on" (ISO date or None), "lines":
-    [{"line_reference", "item_code", "quantity", "unit", "unit_price"}]}, with the ERP's codes and decimals as text.
+class DocumentTarget:
+    """Sends documents to one of the ERP's collections and finds them again by their reference, which equals the
+    idempotency key.
 
     `guarantee` says what the ERP promises: `effectively_once` where it honours idempotency keys or can be searched by
     reference. `longest_processing_seconds` is how long after a lost answer a document may still turn up.
@@ -25,7 +20,8 @@ class PurchaseOrderTarget:
     Raises PermanentError where no answer can be had until a person acts: a token that is not accepted, a wrong URL.
     """
 
-    name = "sandbox_erp"
+    name: str
+    path: str
 
     def __init__(
         self,
@@ -42,10 +38,10 @@ class PurchaseOrderTarget:
         """Sends once, never again by itself."""
         if document.get("reference") != idempotency_key:
             raise PermanentError(
-                "A purchase order's reference must equal its idempotency key, or a lost answer could not be looked up."
+                "A document's reference must equal its idempotency key, or a lost answer could not be looked up."
             )
         try:
-            answer = self.http.post(_PATH, document, {"Idempotency-Key": idempotency_key})
+            answer = self.http.post(self.path, document, {"Idempotency-Key": idempotency_key})
         except RequestNotProcessed as error:
             return DeliveryResult("not_sent", reason=str(error))
         except AnswerLost as error:
@@ -57,10 +53,27 @@ class PurchaseOrderTarget:
     def find(self, idempotency_key: str) -> DeliveryResult | None:
         """What became of a document: delivered, None when the ERP does not have it, unknown when it cannot be asked."""
         try:
-            found = self.http.get(_PATH, {"reference": idempotency_key})["records"]
+            found = self.http.get(self.path, {"reference": idempotency_key})["records"]
         except TransientError as error:
             return DeliveryResult("unknown", reason=str(error))
         if not found:
             return None
-        twice = f"{len(found)} purchase orders carry this reference; cancel all but one." if len(found) > 1 else None
+        twice = f"{len(found)} documents carry this reference; cancel all but one." if len(found) > 1 else None
         return DeliveryResult("delivered", found[0]["number"], twice)
+
+
+class PurchaseOrderTarget(DocumentTarget):
+    """A document is {"reference", "supplier_code", "location_code", "currency", "expected_on" (ISO date or None),
+    "lines": [{"line_reference", "item_code", "quantity", "unit", "unit_price"}]}, with the ERP's codes and decimals as
+    text."""
+
+    name = "sandbox_erp"
+    path = "erp/purchase-orders"
+
+
+class TransferTarget(DocumentTarget):
+    """A document is {"reference", "from_location_code", "to_location_code", "lines": [{"line_reference", "item_code",
+    "quantity", "unit"}]}."""
+
+    name = "sandbox_erp_transfers"
+    path = "erp/transfers"

@@ -143,18 +143,18 @@ def publish_asset(deps: Sequence[dg.AssetKey], timezone: str) -> dg.AssetsDefini
 def publish_now(app: "Application", cycle: dt.date) -> "tuple[list[Published], str]":
     """Publishes to every target under one new snapshot id; returns what each wrote, and the id."""
     from connectors.extract import utc_now
-    from operations import publication
+    from operations import publications
     from orchestration.publish.parts import Snapshot
     from orchestration.publish.run import publish
 
-    snapshot = Snapshot(publication.next_sequence(app.engine), cycle, utc_now())
+    snapshot = Snapshot(publications.next_sequence(app.engine), cycle, utc_now())
     with app.warehouse.connect() as db:
         done = publish(db, app.publish_targets(), snapshot)
     for target in done:
-        publication.record(
+        publications.record(
             app.engine,
-            target=target.target,
-            snapshot_id=snapshot.snapshot_id,
+            target.target,
+            snapshot.snapshot_id,
             cycle_date=cycle,
             tables={"rows_written": target.rows, "seconds": round(target.seconds, 2)},
         )

@@ -6,8 +6,9 @@ Only options and printing; what an import does is `connectors.files.importer`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import typer
 
@@ -15,11 +16,15 @@ from connectors.errors import StockflowError
 from connectors.landing import Landing
 
 
-def import_command(landing_factory: Callable[[], Landing], hash_key: Callable[[], bytes]) -> Callable[..., None]:
-    """The command, wired: `landing_factory` opens landing and `hash_key` gives the key customer ids are hashed with.
+class Opened(Protocol):
+    """What an import needs of the application: where records land, and the key that customer ids are hashed with."""
 
-    Both are called only when a file is imported, so that `--help` needs neither a database nor a key.
-    """
+    landing: Landing
+    hash_key: bytes
+
+
+def import_command(application: Callable[[], AbstractContextManager[Opened]]) -> Callable[..., None]:
+    """The command, wired: `application` is opened only when a file is imported, so that `--help` needs no database."""
 
     def import_(
         kind: Annotated[
@@ -47,12 +52,13 @@ def import_command(landing_factory: Callable[[], Landing], hash_key: Callable[[]
         try:
             chosen = load_mapping(mapping)
             chosen.kind(kind)
-            landing = landing_factory()
-            report = import_file(landing, kind, file, chosen, hash_key=hash_key(), allow_drop=allow_drop)
-            for line in report.lines():
-                typer.echo(line)
-            if rejects is not None:
-                typer.echo(f"{write_rejected(landing, report, rejects)} quarantined rows written to {rejects}")
+            with application() as app:
+                report = import_file(app.landing, kind, file, chosen, hash_key=app.hash_key, allow_drop=allow_drop)
+                for line in report.lines():
+                    typer.echo(line)
+                if rejects is not None:
+                    written = write_rejected(app.landing, report, rejects)
+                    typer.echo(f"{written} quarantined rows written to {rejects}")
         except StockflowError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from error

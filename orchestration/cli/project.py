@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,26 @@ from rich.console import Console
 from connectors.errors import PermanentError
 from orchestration.settings import DBT_PROJECT, Settings
 
+if TYPE_CHECKING:
+    from orchestration.application import Application
+
 console = Console(soft_wrap=True, highlight=False)
+
+STEPS = {
+    "pull_sandbox_erp": "pulling the ERP: products, suppliers, stock, purchase orders",
+    "pull_sandbox_tills": "pulling the tills",
+    "pull_sandbox_webshop": "pulling the web shop",
+    "load_warehouse": "loading the warehouse, matching codes to items",
+    "build_marts": "building and testing the marts",
+    "published__marts": "publishing the marts",
+    "forecast__model": "training the models",
+    "forecast__quantiles": "forecasting four weeks (trains first where there is no model yet)",
+    "replenishment__inputs": "freezing what the morning knows",
+    "replenishment_proposals": "proposing what to buy and move",
+    "build_reports": "building the reports",
+    "published__reports": "publishing the reports",
+    "delivered__documents": "sending approved documents",
+}
 
 
 def setup(
@@ -30,6 +49,9 @@ def setup(
     from orchestration.application import Application
 
     with Application(Settings.from_environment()) as app:
+        token_file = app.set_up()
+        if token_file:
+            console.print(f"The first administrator is `admin`; the token is in {token_file}.")
         console.print(f"Ready: {app.settings.home}")
 
 
@@ -64,15 +86,31 @@ def run(
     cycle_date: Annotated[str | None, typer.Option(help="The morning to plan for; default today.")] = None,
 ) -> None:
     """Run one job here and now, as the scheduler would."""
+    from orchestration import sandbox_process
     from orchestration.application import Application
-    from orchestration.execution import execute
 
-    with Application(Settings.from_environment()) as app:
-        day = _date(cycle_date)
-        result = execute(app, job, day)
-        if not result.success:
-            raise PermanentError(f"{job} failed; `stockflow ui` shows the run {result.run_id}.")
-        console.print(f"{job} succeeded, run {result.run_id}.")
+    prepare_project()
+    settings = Settings.from_environment()
+    day = _date(cycle_date)
+    with Application(settings) as app, sandbox_process.running(settings):
+        app.set_up()
+        run_job(app, job, day)
+
+
+def run_job(app: Application, job: str, day: dt.date | None) -> None:
+    """Runs a job with a line a step; raises PermanentError with the reasons when it fails."""
+    from orchestration.execution import execute, failures
+
+    def told(step: str, outcome: str, seconds: float | None) -> None:
+        if outcome == "start":
+            console.print(f"  {STEPS.get(step, step)} ...", end="")
+        else:
+            console.print(f" {seconds:.1f} s" if outcome == "success" else " [red]failed[/]")
+
+    result = execute(app, job, day, told)
+    if not result.success:
+        reasons = "\n".join(failures(result))
+        raise PermanentError(f"{reasons}\n{job} failed; `stockflow ui` shows the run {result.run_id}.")
 
 
 def _date(text: str | None) -> dt.date | None:

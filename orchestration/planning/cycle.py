@@ -103,17 +103,17 @@ def _decimal(value: Any) -> Decimal | None:
     return None if value is None or value != value else Decimal(str(value))
 
 
-class Explainer:
-    """Recomputes proposals from the inputs frozen below `folder`; the API and `stockflow explain` share it."""
+def explain(engine: Engine, folder: Path, proposal_id: str) -> dict[str, Any]:
+    """A saved proposal recomputed from the inputs frozen below `folder`: matches, differs, lines."""
+    from ml.replenishment import explain as recompute
+    from ml.replenishment.freezing import thaw
 
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def explain(self, evidence: dict[str, Any]):
-        """`evidence` is the stored row; returns ml.replenishment's Explanation (matches, differs, lines)."""
-        from ml.replenishment.explain import explain
-        from ml.replenishment.freezing import thaw
-
-        told = json.loads(evidence["evidence"])
-        inputs = thaw(told["inputs"]["frozen"], str(self._folder))
-        return explain(evidence, inputs, sampler(inputs))
+    row = proposals.get(engine, proposal_id)["evidence"]
+    inputs = thaw(json.loads(row["evidence"])["inputs"]["frozen"], str(folder))
+    explanation = recompute.explain(row, inputs, sampler(inputs))
+    return {
+        "proposal_id": proposal_id,
+        "matches": explanation.matches,
+        "differs": list(explanation.differs),
+        "lines": list(explanation.lines),
+    }

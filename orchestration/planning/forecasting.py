@@ -65,11 +65,13 @@ def champion(models: Path) -> tuple[Model, str] | None:
     """The model in use, None before the first training. Raises ArtefactError when a file does not match its hash."""
     from ml.forecast import load
 
+    model_id = champion_id(models)
+    return None if model_id is None else (load(models / model_id), model_id)
+
+
+def champion_id(models: Path) -> str | None:
     pointer = models / CHAMPION
-    if not pointer.exists():
-        return None
-    model_id = json.loads(pointer.read_text())["model_id"]
-    return load(models / model_id), model_id
+    return json.loads(pointer.read_text())["model_id"] if pointer.exists() else None
 
 
 def _point_to(models: Path, model_id: str) -> None:

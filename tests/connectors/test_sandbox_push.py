@@ -17,7 +17,7 @@ import requests
 
 from connectors.errors import PermanentError
 from connectors.http import HttpClient
-from connectors.sandbox import declared_pairs, sources, target
+from connectors.sandbox import declared_pairs, sources, targets
 from connectors.sandbox.platform import TOKEN, serve
 from connectors.sandbox.push import PurchaseOrderTarget
 from tests.connectors.small_sandbox import AS_OF, CONFIG, KEY
@@ -46,7 +46,7 @@ def impatient(url: str, seconds: float = 0.3) -> PurchaseOrderTarget:
     session = requests.Session()
     session.trust_env = False
     http = HttpClient(url, token=TOKEN, timeout=(2, seconds), attempts=1, session=session)
-    return target(url, TOKEN, http=http)
+    return targets(url, TOKEN, http=http)[0]
 
 
 def pull(url: str, stream: str, entity: str) -> list[dict]:
@@ -196,7 +196,7 @@ def test_a_wrong_token_or_key_is_for_a_person_to_mend(url):
     session = requests.Session()
     session.trust_env = False
     with pytest.raises(PermanentError, match="token"):
-        target(url, "x", http=HttpClient(url, token="x", session=session)).send(order, "SF-9")
+        targets(url, "x", http=HttpClient(url, token="x", session=session))[0].send(order, "SF-9")
     with pytest.raises(PermanentError, match="must equal its idempotency key"):
         impatient(url, 10).send(order, "another")
 

@@ -1,0 +1,68 @@
+"""Jobs that are not assets: importing a dropped file, and keeping house."""
+
+import datetime as dt
+import shutil
+
+import dagster as dg
+
+from connectors.errors import PermanentError
+from orchestration.resources import StockflowResource
+
+KEEP_FROZEN = dt.timedelta(days=400)
+KEEP_MODELS = 8
+
+
+class DroppedFile(dg.Config):
+    """`path` relative to the drop folder: <kind>/<mapping>/<file>."""
+
+    path: str
+
+
+@dg.op
+def import_dropped_file(context: dg.OpExecutionContext, config: DroppedFile, stockflow: StockflowResource) -> None:
+    from orchestration.files import import_dropped
+
+    try:
+        lines = import_dropped(stockflow.app, config.path)
+    except PermanentError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    for line in lines:
+        context.log.info(line)
+
+
+@dg.job(description="Imports one file from the drop folder; the sensor starts one run a file.")
+def import_job():
+    import_dropped_file()
+
+
+@dg.op
+def keep_house(context: dg.OpExecutionContext, stockflow: StockflowResource) -> None:
+    """Deletes what nothing points to any more: files without a manifest row, frozen inputs and models past their time."""
+    app = stockflow.app
+    swept = app.landing.sweep()
+    context.log.info(f"{len(swept)} files without a manifest row swept from landing")
+    today = dt.datetime.now(dt.UTC).date()
+    for folder in app.settings.forecasts.glob("*"):
+        if dt.date.fromisoformat(folder.name) < today - KEEP_FROZEN:
+            shutil.rmtree(folder)
+    frozen = sorted((app.settings.frozen / "cycles").glob("*.json"))
+    old = [path for path in frozen if _age(path) > KEEP_FROZEN]
+    for path in old:
+        path.unlink()
+    context.log.info(f"{len(old)} cycles frozen over {KEEP_FROZEN.days} days ago deleted")
+    from orchestration.planning.forecasting import champion_id
+
+    in_use = champion_id(app.settings.models)
+    models = sorted((p for p in app.settings.models.glob("[!.]*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    for folder in models[:-KEEP_MODELS]:
+        if folder.name != in_use:
+            shutil.rmtree(folder)
+
+
+def _age(path) -> dt.timedelta:
+    return dt.timedelta(seconds=dt.datetime.now(dt.UTC).timestamp() - path.stat().st_mtime)
+
+
+@dg.job(description="Sweeps landing, and deletes frozen inputs and models past their time.")
+def maintenance_job():
+    keep_house()
