@@ -210,6 +210,7 @@ class _Decision(Batch):
     def _pull(self, here: np.ndarray, used: np.ndarray, demand: np.ndarray) -> None:
         """Adds what the series `here` will ask of their suppliers-within to those suppliers' demand.
 
+        What stores lose while the warehouse has nothing is asked for as well, so an empty one orders on the safe side.
         Today's need first; from then on each order day asks for what was sold since, once stock beyond the order-up-to
         level is used up.
         """

@@ -72,9 +72,10 @@ def propose_items(
     origin = evidence.Origin(today, frozen_hash, seed)
     topped = {row: order for order in minimums if not order.is_postponed for row in order.packs}
     rows = [row for part in decided for row in evidence.proposal_rows(cycle, part, origin, topped)]
-    withheld = pd.concat(
-        [_withheld(cycle, series, screened, today), _postponed(cycle, decided, minimums, today)], ignore_index=True
-    )
+    withheld = _withheld(cycle, series, screened, today)
+    postponed = _postponed(cycle, decided, minimums, today)
+    if len(postponed):
+        withheld = pd.concat([withheld, postponed], ignore_index=True) if len(withheld) else postponed
     return ProposalSet(
         proposals=evidence.frame(rows),
         withheld=withheld.sort_values(["item", "location"], kind="stable", ignore_index=True)[screening.WITHHELD],

@@ -190,6 +190,7 @@ def _buying(inputs, series, buys, offered, item_problems, lead_times, calendar, 
             "minimum": [quote.lot.minimum for quote in offered],
         }
     )
+    candidates = candidates.astype({"item": object, "source": object})
     wanted = buys.assign(item=series["item"].to_numpy()[buys["series"]])
     pairs = wanted.merge(candidates, on="item", how="left")
     problems = {}

@@ -270,6 +270,8 @@ def test_a_shop_without_anything_to_decide_gives_empty_tables():
     assert found.risk.empty
     assert found.purchase_plan.empty
     assert len(found.withheld) == 1
+    nothing = FrozenInputs(*[pd.DataFrame()] * 5)
+    assert [len(frame) for frame in vars(propose(nothing, "f" * 64, MONDAY, sample, 1)).values()] == [0, 0, 0, 0]
 
 
 # -- The coming weeks -------------------------------------------------------------------------------------------------

@@ -189,6 +189,19 @@ def test_surplus_elsewhere_is_moved_before_more_is_bought_when_that_is_cheaper()
     assert quantity(surplus(500, cost=7)) == 70
 
 
+def test_a_location_that_gives_its_surplus_away_runs_out_sooner():
+    risk = decide(surplus(48, cost=1)).risk
+    risk = risk[risk["location"] == "S2"].reset_index(drop=True)
+    # 48 last for 24 days of 2; the 18 that it keeps for 9.
+    assert risk.index[risk["stockout_risk_without"] == 1][0] == 24
+    assert risk.index[risk["stockout_risk_with"] == 1][0] == 9
+
+
+def test_what_a_warehouse_owes_its_stores_is_still_owed_when_goods_come():
+    # Asked for 20 today and on each day after, it has nothing for two days and owes 40 when its order comes.
+    assert quantity(chain(warehouse=0, stores=(10, 10)), location="W") == 60
+
+
 def test_item_specific_sourcing_wins_over_the_general_rule():
     inputs = chain(warehouse=1000, stores=(0, 0))
     own = pd.concat([inputs.sourcing, pd.DataFrame([{"location": "S1", "item": "A", "source": "supplier"}])])
