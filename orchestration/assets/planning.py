@@ -34,11 +34,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         description="XGBoost, LSTM and statistical models, blended by what each earned on held-out days.",
     )
     def forecast_model(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
-        from orchestration.planning.forecasting import train_champion
-
         app = stockflow.app
         morning = cycle_date(context, timezone)
-        model, model_id = train_champion(_demand(app, morning), app.settings.models, morning, context.log.info)
+        model, model_id = _train(context, app, _demand(app, morning), morning)
         return dg.MaterializeResult(metadata=_quality(model, model_id))
 
     @dg.asset(
@@ -51,14 +49,12 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
     )
     def forecast_quantiles(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
         from orchestration.charts import demand_chart
-        from orchestration.planning.forecasting import champion, forecast_cycle, train_champion
+        from orchestration.planning.forecasting import champion, forecast_cycle
 
         app = stockflow.app
         morning = cycle_date(context, timezone)
         data = _demand(app, morning)
-        model, model_id = champion(app.settings.models) or train_champion(
-            data, app.settings.models, morning, context.log.info
-        )
+        model, model_id = champion(app.settings.models) or _train(context, app, data, morning)
         made = forecast_cycle(data, model, model_id)
         folder = app.settings.forecasts / morning.isoformat()
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +184,13 @@ def _demand(app: "Application", morning: dt.date) -> "DemandData":
 
     with app.warehouse.connect() as db:
         return read_demand(db, morning)
+
+
+def _train(context: dg.AssetExecutionContext, app: "Application", data: "DemandData", morning: dt.date) -> tuple:
+    from orchestration.planning.forecasting import read_forecast_config, train_champion
+
+    config = read_forecast_config(app.settings.home / "forecast.yaml")
+    return train_champion(data, app.settings.models, morning, config, context.log.info)
 
 
 def _just_frozen(app: "Application", morning: dt.date) -> str:

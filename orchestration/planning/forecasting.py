@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+from pydantic import ValidationError
+
+from connectors.errors import PermanentError
 from orchestration.planning.history import AVAILABILITY, HORIZON_DAYS, KNOWN_FUTURE, STATIC, DemandData
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.forecast import Model
+    from ml.forecast import ForecastConfig, Model
 
 CHAMPION = "champion.json"
 
@@ -32,8 +36,25 @@ class Forecasts:
     withheld: pd.DataFrame
 
 
+def read_forecast_config(path: Path) -> ForecastConfig:
+    """Every parameter of the models, from `<home>/forecast.yaml`, or the defaults."""
+    from ml.forecast import ForecastConfig
+
+    if not path.exists():
+        return ForecastConfig()
+    try:
+        return ForecastConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        reason = str(error).replace("\n", "; ")
+        raise PermanentError(f"{path} cannot be used ({reason}): correct it and run the job again.") from None
+
+
 def train_champion(
-    data: DemandData, models: Path, trained_for: dt.date, progress: Callable[[str], None] | None = None
+    data: DemandData,
+    models: Path,
+    trained_for: dt.date,
+    config: ForecastConfig,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[Model, str]:
     """Trains on the history, saves the artefacts and makes them the champion; returns the model and its id.
 
@@ -47,6 +68,7 @@ def train_champion(
         known_future=KNOWN_FUTURE,
         static=STATIC,
         availability=AVAILABILITY,
+        config=config,
         progress=progress,
     )
     model_id = f"{trained_for:%Y%m%d}-{model.data_hash[:12]}"
