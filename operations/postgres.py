@@ -47,6 +47,8 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "10min",
 }
 _LOG_LIMIT = 10_000_000
+_SPECIAL = frozenset('$`"\\')
+"""pg_ctl starts the server through a shell, inside double quotes."""
 
 
 class EmbeddedPostgres:
@@ -71,6 +73,20 @@ class EmbeddedPostgres:
         """Makes sure that the server runs and that this process is known to use it."""
         if self._hold is not None and self.is_running():
             return
+        if set(str(self.folder)) & _SPECIAL:
+            raise DatabaseUnavailable(
+                f"PostgreSQL cannot be started from a folder with {' '.join(sorted(_SPECIAL))} in its name: set "
+                f"STOCKFLOW_HOME to another place than {self.folder.parent}."
+            )
+        try:
+            self._start()
+        except OSError as error:
+            raise DatabaseUnavailable(
+                f"Cannot use {error.filename or self.folder} ({error.strerror or error}): free space, or give this "
+                "user the folder, or set STOCKFLOW_HOME to another place."
+            ) from error
+
+    def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._locked():
             hold = self._hold or self._take_hold()
@@ -155,10 +171,6 @@ class EmbeddedPostgres:
             raise DatabaseUnavailable(
                 f"Another process has been starting or stopping PostgreSQL in {self.folder} for five minutes: "
                 "end it, then try again."
-            ) from error
-        except OSError as error:
-            raise DatabaseUnavailable(
-                f"Cannot use {self.folder} ({error.strerror}): give this user write access or set STOCKFLOW_HOME."
             ) from error
         try:
             yield

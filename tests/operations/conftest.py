@@ -21,7 +21,7 @@ from operations import database
 from operations.database import ExternalPostgres
 from operations.migrations import upgrade
 from operations.postgres import EmbeddedPostgres
-from tests.operations.shop import Shop
+from tests.operations.shop import Shop, found
 
 _numbers = itertools.count()
 
@@ -53,13 +53,18 @@ def server():
     upgrade(owner, postgres.names.role("app"))
     owner.dispose()
     postgres.admin = admin or postgres.url("postgres", "postgres")
-    postgres.template = f"{postgres.names.prefix}_template"
+    postgres.template, postgres.shop = (f"{postgres.names.prefix}_{name}" for name in ("template", "shop"))
     with database.connect(postgres.admin, autocommit=True) as db:
-        db.execute(f'CREATE DATABASE "{postgres.template}" TEMPLATE "{postgres.names.prefix}" STRATEGY FILE_COPY')
+        for name in (postgres.template, postgres.shop):
+            db.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres.names.prefix}" STRATEGY FILE_COPY')
+    app = database.engine(postgres.url("app", postgres.shop))
+    found(app)
+    app.dispose()
     yield postgres
     if external:
         with database.connect(postgres.admin, autocommit=True) as db:
-            db.execute(f'DROP DATABASE "{postgres.template}"')
+            for name in (postgres.template, postgres.shop):
+                db.execute(f'DROP DATABASE "{name}"')
             for role in ("owner", "dagster"):
                 db.execute(f'DROP DATABASE "{postgres.names.database(role)}" WITH (FORCE)')
             for role in database.ROLES:
@@ -69,13 +74,13 @@ def server():
 
 
 @pytest.fixture
-def fresh_database(server):
-    """The name of a new database, as after `stockflow setup`."""
+def fresh_database(server, request):
+    """The name of a new database, as after `stockflow setup`; with the small company where a test asks for it."""
+    template = server.shop if "shop" in request.fixturenames else server.template
     name = f"{server.names.prefix}_t{os.getpid()}_{next(_numbers)}"
     with database.connect(server.admin, autocommit=True) as db:
         db.execute(
-            f'CREATE DATABASE "{name}" OWNER "{server.names.role("owner")}" TEMPLATE "{server.template}" '
-            "STRATEGY FILE_COPY"
+            f'CREATE DATABASE "{name}" OWNER "{server.names.role("owner")}" TEMPLATE "{template}" STRATEGY FILE_COPY'
         )
     yield name
     with database.connect(server.admin, autocommit=True) as db:

@@ -16,23 +16,30 @@ PLACES = ("S1", "S2", "WH")
 SUPPLIERS = ("V1", "V2")
 
 
+def found(engine: sa.Engine) -> None:
+    """Makes the company in an empty database."""
+    products = [{"item_code": c, "name": f"Product {c}"} for c in ITEMS]
+    identity.resolve(engine, "item", "erp", products, assigns=True)
+    places = [{"location_code": c, "name": f"Place {c}", "timezone": "Europe/London"} for c in PLACES]
+    identity.resolve(engine, "location", "erp", places, assigns=True)
+    suppliers = [{"supplier_code": c, "name": f"Supplier {c}", "currency": "EUR"} for c in SUPPLIERS]
+    identity.resolve(engine, "party", "erp", suppliers, assigns=True)
+    settings.put(engine, "delivery_targets", {"default": "erp"}, actor="system:setup")
+    access.create_first_admin(engine, "root")
+    access.create_user(engine, "ann", ["approver"], actor="system:test")
+    access.create_user(engine, "bob", ["approver", "planner"], actor="system:test")
+    access.create_user(engine, "eve", ["viewer"], actor="system:test")
+
+
 class Shop:
     """Keys by code: `item["A"]`, `place["S1"]`, `supplier["V1"]`."""
 
     def __init__(self, engine: sa.Engine):
         self.engine = engine
-        resolve = identity.resolve
-        products = [{"item_code": c, "name": f"Product {c}"} for c in ITEMS]
-        self.item = resolve(engine, "item", "erp", products, assigns=True).keys
-        places = [{"location_code": c, "name": f"Place {c}", "timezone": "Europe/London"} for c in PLACES]
-        self.place = resolve(engine, "location", "erp", places, assigns=True).keys
-        suppliers = [{"supplier_code": c, "name": f"Supplier {c}", "currency": "EUR"} for c in SUPPLIERS]
-        self.supplier = resolve(engine, "party", "erp", suppliers, assigns=True).keys
-        settings.put(engine, "delivery_targets", {"default": "erp"}, actor="system:setup")
-        access.create_first_admin(engine, "root")
-        access.create_user(engine, "ann", ["approver"], actor="system:test")
-        access.create_user(engine, "bob", ["approver", "planner"], actor="system:test")
-        access.create_user(engine, "eve", ["viewer"], actor="system:test")
+        codes: dict[str, dict[str, str]] = {"item": {}, "location": {}, "party": {}}
+        for row in identity.xref_table(engine):
+            codes[row["kind"]][row["source_id"]] = row["key"]
+        self.item, self.place, self.supplier = codes["item"], codes["location"], codes["party"]
 
     def who(self, name: str) -> access.Principal:
         return access.principal(self.engine, name)

@@ -54,18 +54,15 @@ def test_an_approver_killed_anywhere_leaves_all_or_nothing(shop):
     proposals.save(shop.engine, cycle_date=DAY, frozen_hash="x", proposals=plan)
     url = shop.engine.url.render_as_string(hide_password=False)
     dice = random.Random(7)
-    undone = 0
     for _ in range(4):
         worker = subprocess.Popen([sys.executable, "-c", WORKER, url], stdout=subprocess.PIPE, text=True)
         assert worker.stdout.readline() == "ready\n"
-        time.sleep(dice.uniform(0, 0.08))
+        time.sleep(dice.uniform(0, 0.3))
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
         assert broken(shop) == []
-        undone += bool(shop.rows("SELECT FROM operations.proposal WHERE status = 'proposed'"))
-    done = approvals.approve(shop.engine, shop.who("ann"), where=Filter(), via="cli")
+    approvals.approve(shop.engine, shop.who("ann"), where=Filter(), via="cli")
     assert broken(shop) == []
-    assert undone == 0 or len(done.decided) == len(plan)
     assert shop.rows("SELECT count(*) FROM operations.proposal WHERE status = 'approved'") == [(len(plan),)]
 
 

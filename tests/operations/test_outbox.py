@@ -218,7 +218,7 @@ def test_never_two_documents_and_never_a_lost_one(shop):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

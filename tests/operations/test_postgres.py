@@ -22,10 +22,12 @@ from operations import database
 from operations.errors import DatabaseUnavailable
 from operations.postgres import EmbeddedPostgres
 
+FAST = {"fsync": "off"}
+
 HOLDER = """
 import sys, time
 from operations.postgres import EmbeddedPostgres
-postgres = EmbeddedPostgres(sys.argv[1])
+postgres = EmbeddedPostgres(sys.argv[1], settings={"fsync": "off"})
 postgres.start()
 print("holding", flush=True)
 time.sleep(600)
@@ -53,7 +55,7 @@ def new_home():
 def home():
     """A home that several tests start and stop a server in; each leaves it stopped."""
     with temporary_home() as folder:
-        with EmbeddedPostgres(folder, settings={"fsync": "off"}):
+        with EmbeddedPostgres(folder, settings=FAST):
             pass
         yield folder
 
@@ -154,7 +156,7 @@ def test_a_setup_killed_halfway_is_done_again(new_home):
     half = new_home / "postgres" / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    with EmbeddedPostgres(new_home) as postgres, database.connect(postgres.url("app")) as db:
+    with EmbeddedPostgres(new_home, settings=FAST) as postgres, database.connect(postgres.url("app")) as db:
         assert db.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -185,6 +187,16 @@ def test_it_listens_on_loopback_only_and_trusts_nobody(home):
         assert not [role for role in database.ROLES if postgres.secrets[role] in log]
 
 
+def test_a_home_that_cannot_be_used_is_told_in_one_sentence(new_home):
+    (new_home / "file").write_text("")
+    with pytest.raises(DatabaseUnavailable, match="set STOCKFLOW_HOME to another place"):
+        EmbeddedPostgres(new_home / "file").start()
+    with pytest.raises(DatabaseUnavailable, match="cannot be started from a folder with"):
+        EmbeddedPostgres(new_home / "$HOME").start()
+    with EmbeddedPostgres(new_home / "Größe und 大小", settings=FAST) as postgres:
+        assert postgres.is_running()
+
+
 def test_a_disk_without_space_is_told_in_one_sentence(new_home):
     """A quota-like limit on file sizes stands in for the full disk: initdb fails the same way."""
     script = (
@@ -198,7 +210,7 @@ def test_a_disk_without_space_is_told_in_one_sentence(new_home):
     done = subprocess.run([sys.executable, "-c", script, str(new_home)], capture_output=True, text=True)
     assert done.stdout.startswith("The embedded PostgreSQL could not be set up ("), done
     assert servers(new_home) == []
-    with EmbeddedPostgres(new_home) as postgres:
+    with EmbeddedPostgres(new_home, settings=FAST) as postgres:
         assert postgres.is_running()
 
 
