@@ -9,6 +9,11 @@
 
 {% macro cycle_date() -%} date '{{ requested("cycle_date") }}' {%- endmacro %}
 
+{# Whether everything is built from the start: then nothing need be known of what changed. #}
+{% macro is_anew() -%}
+    {%- if requested("anew") == 'True' -%} true {%- else -%} false {%- endif -%}
+{%- endmacro %}
+
 {# The morning up to which the marts were built before; none on a first build. #}
 {% macro built_to() -%}
     {%- set day = requested("built_to") -%}

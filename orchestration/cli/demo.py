@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from orchestration.application import Application
 
 console = Console(soft_wrap=True, highlight=False)
+if not console.is_terminal:
+    console.width = 150  # what is read from a log need not be folded to a terminal's width
 
 HIGH_RISK = 0.3
 
@@ -197,5 +199,5 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=True)
     for column in columns:
         name = column.removesuffix(" >")
-        table.add_column(name, justify="right" if name != column else "left", overflow="fold")
+        table.add_column(name, justify="right" if name != column else "left", overflow="fold", no_wrap=name == "id")
     return table

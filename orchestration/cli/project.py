@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import subprocess
@@ -18,7 +19,8 @@ from orchestration.settings import DBT_PROJECT, Settings
 if TYPE_CHECKING:
     from orchestration.application import Application
 
-console = Console(soft_wrap=True, highlight=False)
+# Bound to the terminal now: while a job runs, standard output goes to its log.
+console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
 
 STEPS = {
     "pull_sandbox_erp": "pulling the ERP: products, suppliers, stock, purchase orders",
@@ -107,7 +109,13 @@ def run_job(app: Application, job: str, day: dt.date | None) -> None:
         else:
             console.print(f" {seconds:.1f} s" if outcome == "success" else " [red]failed[/]")
 
-    result = execute(app, job, day, told)
+    # dbt and training talk much on standard output; what they say is in the run's log.
+    with (
+        (app.settings.home / "run.log").open("a") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        result = execute(app, job, day, told)
     if not result.success:
         reasons = "\n".join(failures(result))
         raise PermanentError(f"{reasons}\n{job} failed; `stockflow ui` shows the run {result.run_id}.")

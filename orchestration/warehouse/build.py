@@ -30,13 +30,14 @@ def plan_build(db: duckdb.DuckDBPyConnection, cycle: dt.date, *, timezone: str, 
     anew = before.models != after.models
     db.execute(
         "CREATE OR REPLACE TABLE landing.build_request AS "
-        "SELECT ? AS cycle_date, ? AS since_load, ? AS built_to, ? AS reporting_currency, ? AS timezone",
+        "SELECT ? AS cycle_date, ? AS since_load, ? AS built_to, ? AS reporting_currency, ? AS timezone, ? AS anew",
         [
             after.cycle_date.isoformat(),
             -1 if anew else before.load_id,
             None if anew or before.cycle_date is None else before.cycle_date.isoformat(),
             reporting_currency,
             timezone,
+            anew,
         ],
     )
     return Build(["build", *(["--full-refresh"] if anew else [])], after)

@@ -55,4 +55,6 @@ with changed as (
     {% endif %}
 )
 
-select item_key, location_key, business_date from changed where item_key is not null and location_key is not null
+select item_key, location_key, business_date
+from changed
+where item_key is not null and location_key is not null and not {{ is_anew() }}

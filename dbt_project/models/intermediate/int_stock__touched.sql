@@ -24,5 +24,5 @@ with changed as (
 
 select item_key, stock_location_key as location_key, min(business_date) as from_date
 from changed
-where item_key <> 'unmatched' and stock_location_key <> 'unmatched'
+where item_key <> 'unmatched' and stock_location_key <> 'unmatched' and not {{ is_anew() }}
 group by all
