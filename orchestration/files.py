@@ -8,9 +8,12 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connectors.errors import PermanentError
-from orchestration.application import Application
+
+if TYPE_CHECKING:
+    from orchestration.application import Application
 
 KINDS = ("orders", "stock", "catalog", "suppliers", "promotions")
 SUFFIXES = {".csv", ".xlsx", ".parquet"}

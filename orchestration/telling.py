@@ -95,7 +95,7 @@ def post_digest(engine: Engine, slack: Slack, cycle_date: dt.date) -> int:
     """
     digests, meanings = _digests(engine, cycle_date)
     prefix = f"digest:{cycle_date.isoformat()}:"
-    stand = [key for key in notices.told(engine, prefix, dt.datetime.min.replace(tzinfo=dt.UTC))]
+    stand = list(notices.told(engine, prefix, dt.datetime.min.replace(tzinfo=dt.UTC)))
     if not any(digest.groups for digest in digests) and not stand:
         return 0
     thread_ts = None

@@ -74,7 +74,7 @@ class Workspace:
                 return {"ok": True, "messages": found, "response_metadata": {"next_cursor": ""}}
         return {"ok": False, "error": "unknown_method"}
 
-    def _handler(workspace):  # noqa: N805 - `self` is the request's
+    def _handler(workspace):  # `self` is the request's
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()

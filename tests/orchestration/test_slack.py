@@ -196,7 +196,9 @@ def test_more_suppliers_than_fit_go_on_in_the_thread_and_are_taken_back(shop, sl
 
 
 def test_a_new_cycle_takes_the_buttons_off_the_one_before(shop, slack, message, workspace):
-    proposals.save(shop.engine, cycle_date=DAY + dt.timedelta(days=1), frozen_hash="y", proposals=[shop.buy(quantity=30)])
+    proposals.save(
+        shop.engine, cycle_date=DAY + dt.timedelta(days=1), frozen_hash="y", proposals=[shop.buy(quantity=30)]
+    )
     post_digest(shop.engine, slack, DAY + dt.timedelta(days=1))
     refresh_earlier(shop.engine, slack, DAY + dt.timedelta(days=1))
     assert workspace.buttons(message) == []
@@ -234,7 +236,9 @@ def test_approve_makes_the_order_and_says_who(shop, app, message, workspace):
     assert (answer.status_code, answer.json()) == (200, {"new": True})
     assert statuses(shop) == {"approved": 3, "proposed": 3}
     assert orders(shop) == 1
-    assert shop.rows("SELECT DISTINCT actor, via, action FROM operations.decision") == [("user:ann", "slack", "approve")]
+    assert shop.rows("SELECT DISTINCT actor, via, action FROM operations.decision") == [
+        ("user:ann", "slack", "approve")
+    ]
     assert "_3 approved by ann_" in workspace.text(message)
     assert len(workspace.buttons(message)) == 2
     assert workspace.whispers == []
@@ -311,7 +315,9 @@ def test_two_who_press_at_once_make_one_order(shop, app, message, workspace):
     button = workspace.buttons(message)[0]
     bodies = [pressed(button, message, user) for user in (ANN, "U0CID")]
     threads = [
-        threading.Thread(target=TestClient(app).post, args=("/webhooks/slack",), kwargs={"content": b, "headers": signed(b)})
+        threading.Thread(
+            target=TestClient(app).post, args=("/webhooks/slack",), kwargs={"content": b, "headers": signed(b)}
+        )
         for b in bodies
     ]
     for thread in threads:
