@@ -8,6 +8,7 @@ upstream is updated again, so that a step that fails is not requested for ever.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -17,10 +18,10 @@ INGEST_WARN, INGEST_FAIL = dt.timedelta(hours=3), dt.timedelta(hours=26)
 PLANNING_HOURS = 2
 
 
-def when_files_arrived() -> dg.AutomationCondition:
+def when_files_arrived(files: Sequence[dg.AssetKey]) -> dg.AutomationCondition:
     """Once after an import. Only files count: pulls come every hour, and what they bring can wait for the morning."""
     arrived = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated()).allow(
-        dg.AssetSelection.groups("files")
+        dg.AssetSelection.assets(*files)
     )
     return _once(arrived).with_label("files arrived")
 

@@ -240,4 +240,6 @@ def _withheld_before(engine, morning: dt.date) -> int | None:
 
 def _result(passed: bool, says: str, metadata: dict, *, warn: bool = False) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
-    return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata, description=says or None)
+    return dg.AssetCheckResult(
+        passed=bool(passed), severity=severity, metadata=metadata, description=None if passed else says
+    )

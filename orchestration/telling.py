@@ -183,7 +183,7 @@ _PAST = {"approve": "approved", "override": "approved with another quantity", "r
 
 
 def _line(row: Mapping[str, Any]) -> Line:
-    amount = "" if row["amount"] is None else f"{row['amount']:,.2f} {row['currency']}"
+    amount = "" if not row["amount"] else f"{row['amount']:,.2f} {row['currency']}"
     what = f"{row['quantity'].normalize():f} {row['unit']} {row['item_name']} for {row['location_name']}"
     return Line(what, amount, row["stockout_risk"])
 
@@ -191,7 +191,7 @@ def _line(row: Mapping[str, Any]) -> Line:
 def _total(rows: Sequence[Mapping[str, Any]]) -> str:
     totals: dict[str, Decimal] = {}
     for row in rows:
-        if row["amount"] is not None and row["currency"] is not None:
+        if row["amount"] and row["currency"] is not None:
             totals[row["currency"]] = totals.get(row["currency"], Decimal(0)) + row["amount"]
     return ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sorted(totals.items())) or "no cost"
 

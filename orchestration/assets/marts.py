@@ -9,12 +9,14 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from connectors.records import ENTITIES
+from orchestration.assets.ingestion import file_key
 from orchestration.automation import (
     published_condition,
     published_freshness,
     when_files_arrived,
     when_upstream_changed,
 )
+from orchestration.files import KINDS
 from orchestration.resources import StockflowResource
 from orchestration.settings import DBT_PROJECT, Business
 
@@ -46,13 +48,14 @@ class Translator(DagsterDbtTranslator):
 
 
 def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    arrived = when_files_arrived([file_key(kind) for kind in KINDS])
     specs = [
         dg.AssetSpec(
             ["landing", entity],
             deps=raw_keys,
             group_name="landing",
             kinds={"duckdb"},
-            automation_condition=when_files_arrived(),
+            automation_condition=arrived,
         )
         for entity in [*ENTITIES, "touched_code"]
     ] + [
@@ -61,7 +64,7 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             deps=raw_keys,
             group_name="landing",
             kinds={"postgres"},
-            automation_condition=when_files_arrived(),
+            automation_condition=arrived,
         )
         for table in OPERATIONS_TABLES
     ]
