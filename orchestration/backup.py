@@ -89,6 +89,9 @@ def make(app: Application, folder: Path) -> Summary:
             out.write(json.dumps(content, indent=1).encode())
             out.flush()
             os.fsync(out.fileno())
+        for path in building.rglob("*"):
+            if path.is_dir():
+                path.chmod(0o700)
         os.rename(building, folder)
         _sync(folder.parent)
     except FileNotFoundError as error:

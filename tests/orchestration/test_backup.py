@@ -12,6 +12,7 @@ import pytest
 
 from connectors.errors import PermanentError
 from connectors.extract import Collector
+from connectors.landing import named_paths
 from connectors.records import Product
 from operations import approvals, proposals
 from orchestration import backup
@@ -46,9 +47,8 @@ def content(app: Application) -> dict:
     shop = Shop(app.engine)
     tables = ("proposal", "purchase_order", "outbox", "audit_log", "decision", "xref", "landing_manifest", "api_token")
     rows = {table: shop.rows(f"SELECT * FROM operations.{table} ORDER BY 1") for table in tables}
-    landed = {
-        f["path"]: (app.settings.home / "landing" / f["path"]).read_bytes() for f in app.manifest.files() if f["path"]
-    }
+    folder = app.settings.home / "landing"
+    landed = {path: (folder / path).read_bytes() for path in named_paths(app.manifest.files())}
     own = {name: (app.settings.home / name).read_text() for name in OWN}
     return {**rows, "landed": landed, "own": own, "key": app.hash_key}
 
@@ -115,7 +115,7 @@ def test_a_home_in_use_is_refused_without_force(deployed):
     home = folder / "home"
     (home / "warehouse").mkdir()
     (home / "warehouse" / "stockflow.duckdb").write_text("of another time")
-    with pytest.raises(PermanentError, match="is not empty .* --force"):
+    with pytest.raises(PermanentError, match=r"is not empty .* --force"):
         backup.restore(settings(home), saved)
     backup.restore(settings(home), saved, force=True)
     assert not (home / "warehouse").exists(), "rebuilt from landing, for it knew batches that are no more"
@@ -134,7 +134,7 @@ def test_a_restore_that_was_interrupted_is_finished_by_running_it_again(deployed
         broken.setattr(backup.database_backup, "restore", killed)
         with pytest.raises(KeyboardInterrupt):
             backup.restore(target, saved)
-    with pytest.raises(PermanentError, match="restore into .* was interrupted"):
+    with pytest.raises(PermanentError, match=r"restore into .* was interrupted"):
         Application(target).open()
     backup.restore(target, saved)
     with Application(target) as app:
@@ -165,7 +165,7 @@ def test_a_damaged_backup_is_refused_and_nothing_is_touched(deployed, tmp_path, 
             del manifest["files"][victim]
         (bad / "manifest.json").write_text(json.dumps(manifest))
     target = settings(folder / "untouched")
-    with pytest.raises(PermanentError, match="damaged|not a backup|newer release") as caught:
+    with pytest.raises(PermanentError, match=r"damaged|not a backup|newer release") as caught:
         backup.restore(target, bad)
     assert "\n" not in str(caught.value)
     assert not target.home.exists()
@@ -188,7 +188,7 @@ def test_it_can_be_restored_onto_object_storage(deployed):
     target = dataclasses.replace(settings(folder / "remote"), landing="memory://landing-of-the-test")
     backup.restore(target, saved)
     with Application(target) as app:
-        assert {f["path"] for f in app.manifest.files() if f["path"]} == set(before["landed"])
+        assert named_paths(app.manifest.files()) == set(before["landed"])
         assert all(app.landing.exists(path) for path in before["landed"])
         again = backup.make(app, folder / "from-remote")
     assert again.files["landing"] == len(before["landed"])
