@@ -17,8 +17,8 @@ from pathlib import Path
 import duckdb
 
 from connectors.errors import PermanentError
-from connectors.files.expression import quote
 from connectors.files.mapping import Reading
+from connectors.files.values import quote
 
 EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx", ".parquet")
 
@@ -68,7 +68,9 @@ def checked_path(path: str | Path, root: str | Path | None = None) -> Path:
             for part in relative.parts:
                 step = step / part
                 if step.is_symlink():
-                    raise PermanentError(f"{given} is refused: {step.name} is a symbolic link; copy the file itself here.")
+                    raise PermanentError(
+                        f"{given} is refused: {step.name} is a symbolic link; copy the file itself here."
+                    )
             given = step
         real = given.resolve(strict=True)
         mode = real.stat().st_mode
@@ -113,7 +115,9 @@ def open_source(
     if looks == "xls":
         raise PermanentError(f"{path.name} is an old or password-protected Excel file; save it as a plain .xlsx.")
     if looks != expected:
-        raise PermanentError(f"{path.name} is named {extension} but holds {_WORDS[looks]}; rename it or export it again.")
+        raise PermanentError(
+            f"{path.name} is named {extension} but holds {_WORDS[looks]}; rename it or export it again."
+        )
     if expected == "parquet":
         table = _open_parquet(db, path)
     elif expected == "xlsx":

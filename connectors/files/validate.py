@@ -23,7 +23,7 @@ import pyarrow as pa
 from pydantic_core import PydanticUndefined
 
 from connectors.errors import PermanentError
-from connectors.files.expression import Kind, Scope, Value, as_date, as_flag, as_instant, literal
+from connectors.files.values import Kind, Scope, Value, as_date, as_flag, as_instant, literal
 from connectors.records import KEY_SEPARATOR, Record, field_type
 
 
@@ -94,7 +94,8 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
         raise PermanentError(f"{model.entity}.{name} cannot take a list or structure; name a plain column.")
     if target == "VARCHAR":
         if kind is Kind.TEXT:
-            return f"CASE WHEN trim({r}) <> '' THEN {r} END"
+            # trim() is only called for the few texts that begin with a blank.
+            return f"CASE WHEN {r} <> '' AND NOT starts_with({r}, ' ') THEN {r} WHEN trim({r}) <> '' THEN {r} END"
         if kind is Kind.NUMBER:
             whole = f"CASE WHEN {r} = trunc({r}) AND abs({r}) < 1e15 THEN TRY_CAST({r} AS BIGINT) END"
             return f"coalesce(CAST({whole} AS VARCHAR), CAST({r} AS VARCHAR))"
@@ -156,9 +157,9 @@ def checked_default(model: type[Record], name: str, value: Any) -> Any:
 
     info = model.model_fields[name]
     try:
-        return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation).validate_python(
-            value
-        )
+        return TypeAdapter(
+            Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        ).validate_python(value)
     except ValidationError as error:
         message = error.errors(include_url=False)[0]["msg"]
         raise PermanentError(f"The mapping's default for {name} does not fit {model.entity}: {message}.") from error
@@ -167,7 +168,8 @@ def checked_default(model: type[Record], name: str, value: Any) -> Any:
 def checks(model: type[Record], name: str, value: Value, latest: dt.datetime | None = None) -> Iterator[Check]:
     """Checks of one mapped field, in the order in which a person would want to be told.
 
-    `value` is the raw one, whose failed conversions are in `u:<field>`. `latest`: facts after this instant are refused; only the model's `occurred` field is held against it.
+    `value` is the raw one, whose failed conversions are in `u:<field>`. Facts after `latest` are refused: only the
+    model's `occurred` field is held against it.
     """
     arrow, optional = field_type(model, name)
     info = model.model_fields[name]
@@ -226,8 +228,7 @@ def _limits(annotation: Any, metadata: typing.Iterable[Any]) -> Iterator[Any]:
 
 
 def _single(item: Any) -> Iterator[Any]:
-    for part in getattr(item, "metadata", [item]):
-        yield part
+    yield from getattr(item, "metadata", [item])
 
 
 def _limit_checks(name: str, target: str, limit: Any, f: str) -> Iterator[Check]:
@@ -256,8 +257,15 @@ def _limit_checks(name: str, target: str, limit: Any, f: str) -> Iterator[Check]
 
 
 def plain_decimal(sql: str) -> str:
-    """SQL that writes a decimal without trailing zeros: 2.5, 100, 0."""
-    return f"rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.')"
+    """SQL that writes a decimal without trailing zeros: 2.5, 100, 0.
+
+    Trimming is slow, so it is left to what the faster ways do not spell exactly: many digits, very small numbers.
+    """
+    return (
+        f"(CASE WHEN {sql} = trunc({sql}) THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) "
+        f"WHEN abs({sql}) BETWEEN 0.001 AND 99999999 THEN CAST(CAST({sql} AS DOUBLE) AS VARCHAR) "
+        f"ELSE rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.') END)"
+    )
 
 
 def record_id_sql(model: type[Record]) -> str:

@@ -152,4 +152,6 @@ def _check_xml(archive: zipfile.ZipFile, part: zipfile.ZipInfo, path: Path) -> N
 
 
 def _damaged(path: Path) -> PermanentError:
-    return PermanentError(f"{path.name} cannot be read as an Excel workbook: it is damaged or cut off; export it again.")
+    return PermanentError(
+        f"{path.name} cannot be read as an Excel workbook: it is damaged or cut off; export it again."
+    )

@@ -23,7 +23,8 @@ def import_command(landing_factory: Callable[[], Landing], hash_key: Callable[[]
 
     def import_(
         kind: Annotated[
-            Literal["orders", "stock", "catalog", "suppliers", "promotions"], typer.Argument(help="What the file holds.")
+            Literal["orders", "stock", "catalog", "suppliers", "promotions"],
+            typer.Argument(help="What the file holds."),
         ],
         file: Annotated[Path, typer.Argument(help="A CSV, XLSX or Parquet file.", metavar="FILE")],
         mapping: Annotated[
