@@ -259,6 +259,8 @@ class Compiler:
 
     def converted(self, sql: str, kind: Kind, x: Value) -> Value:
         """`x` converted by `sql`, remembering where that did not work."""
+        if self.scope.hoisted is not None and any(x.sql == column.sql for column in self.scope.file_columns.values()):
+            sql = quote(self.scope.hoisted.setdefault(sql, f"h:{len(self.scope.hoisted)}"))
         value = self.made(sql, kind, x)
         if x.kind is not Kind.TEXT or not x.columns:
             return value
@@ -316,9 +318,8 @@ class Compiler:
         return x
 
     def decimal_text(self, x: Value) -> str:
-        if self.scope.decimal_comma:
-            return f"replace(replace(trim({x.sql}), '.', ''), ',', '.')"
-        return f"trim({x.sql})"
+        # A cast passes over blanks around the number by itself.
+        return f"replace(replace({x.sql}, '.', ''), ',', '.')" if self.scope.decimal_comma else x.sql
 
     def double_of(self, x: Value) -> str:
         return f"CAST({self.number_of(x).sql} AS DOUBLE)"

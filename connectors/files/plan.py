@@ -110,6 +110,7 @@ class _Compiler:
         }
         self.names = dict(self.file_columns)
         self.customer_ids: dict[str, str] = {}
+        self.hoisted: dict[str, str] = {}
         self.used: set[str] = set()
 
     def compile(self) -> KindPlan:
@@ -158,6 +159,7 @@ class _Compiler:
             decimal_comma=self.mapping.reading.decimal_comma,
             personal=self.mapping.personal,
             customer_ids=self.customer_ids,
+            hoisted=self.hoisted,
             **changes,
         )
 
@@ -195,7 +197,8 @@ class _Compiler:
             f" LEFT JOIN customer_hashes AS {quote(alias)} ON {quote(alias)}.id = {sql}"
             for sql, alias in self.customer_ids.items()
         )
-        query = f"SELECT source.file_row{selected}{hashes} FROM source{joins}"
+        once = "".join(f", {sql} AS {quote(alias)}" for sql, alias in self.hoisted.items())
+        query = f"SELECT source.file_row{selected}{hashes}{once} FROM source{joins}"
         for name, sql in steps:
             query = f"SELECT *, {sql} AS {quote(f'v:{name}')} FROM ({query})"
         return f"SELECT *, {routed} FROM ({query})"

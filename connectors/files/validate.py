@@ -111,13 +111,18 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
     if kind not in (Kind.NUMBER, Kind.TEXT):
         raise _misfit(model, name, kind, "a number")
     if kind is Kind.TEXT:
-        clean = f"trim({r})"
-        if scope.decimal_comma:
-            clean = f"replace(replace({clean}, '.', ''), ',', '.')"
-        wide = f"TRY_CAST({clean} AS DECIMAL(38, 18))"
+        clean = f"replace(replace({r}, '.', ''), ',', '.')" if scope.decimal_comma else r
         if target == "DOUBLE":
             return f"CASE WHEN isfinite(TRY_CAST({clean} AS DOUBLE)) THEN TRY_CAST({clean} AS DOUBLE) END"
-        return f"CASE WHEN {wide} = TRY_CAST({wide} AS {target}) THEN TRY_CAST({wide} AS {target}) END"
+        exact, wide = f"TRY_CAST({clean} AS {target})", f"TRY_CAST({clean} AS DECIMAL(38, 18))"
+        if target == "BIGINT":
+            return f"CASE WHEN {wide} = TRY_CAST({wide} AS BIGINT) THEN TRY_CAST({wide} AS BIGINT) END"
+        # Whether a cast rounded is seen in floating point up to 14 digits; only longer numbers need the slow way.
+        small = 10 ** (14 - arrow.scale)
+        return (
+            f"CASE WHEN abs({exact}) < {small} THEN CASE WHEN CAST({exact} AS DOUBLE) = TRY_CAST({clean} AS DOUBLE) "
+            f"THEN {exact} END WHEN {wide} = {exact} THEN {exact} END"
+        )
     if target == "DOUBLE":
         return f"CASE WHEN isfinite(CAST({r} AS DOUBLE)) THEN CAST({r} AS DOUBLE) END"
     if value.computed and target != "BIGINT":
