@@ -97,8 +97,8 @@ def ets_frame(history: pd.DataFrame, horizon: int) -> pd.DataFrame:
     levels = [round(100 * (1 - 2 * level), 1) for level in LEVELS if level < 0.5]
     sf = StatsForecast(models=[AutoETS(season_length=7)], freq="D", n_jobs=1)
     told = sf.forecast(df=long, h=horizon, level=levels).sort_values(["unique_id", "ds"])
-    lows = [told[f"AutoETS-lo-{level:g}"].to_numpy() for level in levels]
-    highs = [told[f"AutoETS-hi-{level:g}"].to_numpy() for level in reversed(levels)]
+    lows = [told[f"AutoETS-lo-{level}"].to_numpy() for level in levels]
+    highs = [told[f"AutoETS-hi-{level}"].to_numpy() for level in reversed(levels)]
     mean = np.maximum(told["AutoETS"].to_numpy(), 0)
     quantiles = np.maximum(np.stack([*lows, mean, *highs], axis=1), 0)
     return _long(table, mean.reshape(-1, horizon), quantiles.reshape(len(table), horizon, -1), horizon)
