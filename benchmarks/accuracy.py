@@ -154,10 +154,11 @@ def compare(frame, horizons, origins, step, roles, measures, ets_series, config)
         )
         told = naive_frame(history, longest)
         told |= {name: part for name, part in forecasts.groupby("model") if name != "seasonal_naive"}
-        keys = history[KEY].drop_duplicates()
-        sampled = keys.sample(min(ets_series, len(keys)), random_state=2)
-        told["AutoETS (sample)"] = ets_frame(history.merge(sampled), longest)
-        told["blend (same sample)"] = told["blend"].merge(sampled)
+        if ets_series:
+            keys = history[KEY].drop_duplicates()
+            sampled = keys.sample(min(ets_series, len(keys)), random_state=2)
+            told["AutoETS (sample)"] = ets_frame(history.merge(sampled), longest)
+            told["blend (same sample)"] = told["blend"].merge(sampled)
         # Series that are withheld by us are left out for everybody.
         covered = told["blend"][KEY].drop_duplicates()
         for horizon in horizons:
