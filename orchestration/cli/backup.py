@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from connectors.errors import PermanentError
-from operations.errors import OperationsError
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,11 +26,8 @@ def backup(folder: Folder) -> None:
     from orchestration import backup as library
     from orchestration.application import Application
 
-    try:
-        with Application(Settings.from_environment()) as app:
-            console.print(f"Backup {_told(library.make(app, folder))}.")
-    except OperationsError as error:
-        raise PermanentError(str(error)) from error
+    with Application(Settings.from_environment()) as app:
+        console.print(f"Backup {_told(library.make(app, folder))}.")
 
 
 def restore(
@@ -42,10 +37,7 @@ def restore(
     """Put a backup back: into an empty STOCKFLOW_HOME, or with --force over one that is in use no more."""
     from orchestration import backup as library
 
-    try:
-        done = library.restore(Settings.from_environment(), folder, force=force)
-    except OperationsError as error:
-        raise PermanentError(str(error)) from error
+    done = library.restore(Settings.from_environment(), folder, force=force)
     console.print(f"Restored {_told(done)}. The next cycle rebuilds the warehouse from landing: `stockflow run`.")
 
 
