@@ -39,7 +39,7 @@ def decided(app: Application) -> list[tuple]:
 
 def test_no_approval_is_lost_and_landing_gives_the_same_marts():
     with small_home() as home:
-        home.run()
+        home.run(day=MORNING)
         app = home.app
         who = access.principal(app.engine, "admin")
         waiting, _ = proposals.find(app.engine, proposals.Filter(status="proposed"))
@@ -84,7 +84,7 @@ def test_no_approval_is_lost_and_landing_gives_the_same_marts():
 
 def test_a_mart_that_contradicts_itself_is_not_published():
     with small_home() as home:
-        home.run()
+        home.run(day=MORNING)
         with home.app.warehouse.connect() as db:
             db.execute("UPDATE marts.fct_inventory_daily SET closing = closing + 1 WHERE business_date < '2026-09-01'")
         before = marts(home.app)
