@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,3 +57,35 @@ def risk_table(risk: pd.DataFrame, rows: int = 15) -> str:
     ]
     head = "| item | location | risk now | with proposals | sales at risk |\n| --- | --- | ---: | ---: | ---: |\n"
     return head + "\n".join(lines)
+
+
+def proposal_table(proposals: pd.DataFrame, rows: int = 15) -> str:
+    """Markdown table: the proposals whose absence is likeliest to cost sales, each with its reason."""
+    if proposals.empty:
+        return "none"
+    urgent = proposals.sort_values(["stockout_risk_without", "proposal_id"], ascending=[False, True]).head(rows)
+    lines = [
+        f"| {row.kind} | {float(row.quantity):g} | {row.stockout_risk_without:.0%} | {row.stockout_risk_with:.0%} "
+        f"| {_cell(row.reason)} |"
+        for row in urgent.itertuples()
+    ]
+    head = "| what | base units | risk now | with it | why |\n| --- | ---: | ---: | ---: | --- |\n"
+    return head + "\n".join(lines)
+
+
+def amounts_by_supplier(proposals: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Markdown table: what approving all purchases would order from each supplier. `names` by supplier key."""
+    bought = proposals[proposals["kind"] == "buy"]
+    if bought.empty:
+        return "none"
+    bought = bought.assign(amount=bought["amount"].astype(float))
+    total = bought.groupby(["supplier", "currency"]).agg(items=("proposal_id", "size"), amount=("amount", "sum"))
+    lines = [
+        f"| {_cell(names.get(supplier, supplier))} | {row.items} | {row.amount:,.2f} {currency} |"
+        for (supplier, currency), row in zip(total.index, total.itertuples(index=False), strict=True)
+    ]
+    return "| supplier | lines | amount |\n| --- | ---: | ---: |\n" + "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "/").replace("\n", " ")

@@ -45,6 +45,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Plans the day before people come in; plan_at in config.yaml says when.",
     )
     def daily_planning_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         morning: dt.datetime = context.scheduled_execution_time.astimezone(ZoneInfo(business.timezone))
@@ -57,6 +58,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule="15 * * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Pulls every source each hour, so that the morning has little left to pull.",
     )
     push_back_job = dg.define_asset_job(
         "push_back_job",
@@ -69,6 +71,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule="40 1 * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Keeps house each night.",
     )
     weekly_training_schedule = dg.ScheduleDefinition(
         name="weekly_training_schedule",
@@ -76,6 +79,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule=f"{minute} {max(hour - 3, 0)} * * 1",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Trains on Monday mornings, three hours before planning.",
     )
     return (
         [ingest_job, daily_planning_job, weekly_training_job, push_back_job, import_job, maintenance_job],

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 POOL = "warehouse"
 MANIFEST = DBT_PROJECT / "target" / "manifest.json"
-OPERATIONS_TABLES = ("xref", "source", "holiday")
+OPERATIONS_TABLES = {
+    "xref": "Which of our keys each source's code means, and from when to when.",
+    "source": "Sources in the order in which their master data is believed.",
+    "holiday": "Public holidays of the countries that have locations.",
+}
+
+TOUCHED = "Codes whose key changed since the last build: the facts under them are restated."
 
 PLANNING_TAG = "tag:planning"
 
@@ -37,10 +43,24 @@ class Translator(DagsterDbtTranslator):
 
 def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     specs = [
-        dg.AssetSpec(["landing", entity], deps=raw_keys, group_name="landing", kinds={"duckdb"})
+        dg.AssetSpec(
+            ["landing", entity],
+            deps=raw_keys,
+            group_name="landing",
+            kinds={"duckdb"},
+            description=TOUCHED
+            if entity == "touched_code"
+            else f"Every landed version of {entity.replace('_', ' ')} in the warehouse, the current one marked.",
+        )
         for entity in [*ENTITIES, "touched_code"]
     ] + [
-        dg.AssetSpec(["operations", table], deps=raw_keys, group_name="landing", kinds={"postgres"})
+        dg.AssetSpec(
+            ["operations", table],
+            deps=raw_keys,
+            group_name="landing",
+            kinds={"postgres"},
+            description=OPERATIONS_TABLES[table],
+        )
         for table in OPERATIONS_TABLES
     ]
 
@@ -82,7 +102,7 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
                 "gtin conflicts": identified.gtin_conflicts,
             },
         )
-        for table in OPERATIONS_TABLES[1:]:
+        for table in ("source", "holiday"):
             yield dg.MaterializeResult(["operations", table])
 
     return load_warehouse
