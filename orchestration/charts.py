@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,18 +59,16 @@ def risk_table(risk: pd.DataFrame, rows: int = 15) -> str:
     return head + "\n".join(lines)
 
 
-def proposal_table(proposals: pd.DataFrame, rows: int = 15) -> str:
-    """Markdown table: the proposals whose absence is likeliest to cost sales, each with its reason."""
-    if proposals.empty:
+def proposal_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown table of proposals as `operations.proposals.find` gives them."""
+    if not rows:
         return "none"
-    urgent = proposals.sort_values(["stockout_risk_without", "proposal_id"], ascending=[False, True]).head(rows)
     lines = [
-        f"| {row.kind} | {float(row.quantity):g} | {row.stockout_risk_without:.0%} | {row.stockout_risk_with:.0%} "
-        f"| {_cell(row.reason)} |"
-        for row in urgent.itertuples()
+        f"| {row['kind']} {row['quantity'].normalize():f} {row['unit']} | {_cell(row['item_name'])} "
+        f"| {_cell(row['location_name'])} | {_percent(row['stockout_risk'])} |"
+        for row in rows
     ]
-    head = "| what | base units | risk now | with it | why |\n| --- | ---: | ---: | ---: | --- |\n"
-    return head + "\n".join(lines)
+    return "| what | item | location | risk without |\n| --- | --- | --- | ---: |\n" + "\n".join(lines)
 
 
 def amounts_by_supplier(proposals: pd.DataFrame, names: Mapping[str, str]) -> str:
@@ -85,6 +83,10 @@ def amounts_by_supplier(proposals: pd.DataFrame, names: Mapping[str, str]) -> st
         for (supplier, currency), row in zip(total.index, total.itertuples(index=False), strict=True)
     ]
     return "| supplier | lines | amount |\n| --- | ---: | ---: |\n" + "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
 def _cell(text: str) -> str:

@@ -24,6 +24,9 @@ PROPOSALS = dg.AssetKey(["replenishment", "proposals"])
 RISK_TABLE = dg.AssetKey(["planning", "stockout_risk"])
 PLAN_TABLE = dg.AssetKey(["planning", "purchase_plan"])
 
+URGENT_ROWS = 8
+"""Proposals listed in the metadata of a morning's plan: the web UI folds a longer table away."""
+
 
 def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[dg.AssetsDefinition]:
     @dg.asset(
@@ -137,6 +140,8 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         context: dg.AssetExecutionContext, stockflow: StockflowResource
     ) -> Iterator[dg.MaterializeResult]:
         from ml.replenishment.freezing import thaw
+        from operations import proposals
+        from operations.proposals import Filter
         from orchestration.charts import amounts_by_supplier, proposal_table, risk_table
         from orchestration.planning import cycle
 
@@ -147,11 +152,13 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         plan = cycle.plan(inputs, frozen, morning)
         saved = cycle.save(app.engine, plan, frozen, morning, actor="system:planner")
         _store(app, morning, plan.risk, plan.purchase_plan)
+        urgent, _ = proposals.find(app.engine, Filter(cycle_date=morning), limit=URGENT_ROWS)
         yield dg.MaterializeResult(
             PROPOSALS,
             metadata={
                 "proposals": len(plan.proposals),
-                "most urgent": dg.MetadataValue.md(proposal_table(plan.proposals)),
+                "most urgent": dg.MetadataValue.md(proposal_table(urgent)),
+                "why the first": urgent[0]["reason"] if urgent else "none",
                 "purchases by supplier": dg.MetadataValue.md(
                     amounts_by_supplier(
                         plan.proposals, dict(zip(inputs.suppliers["supplier"], inputs.suppliers["name"], strict=True))
