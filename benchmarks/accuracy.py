@@ -97,8 +97,8 @@ def ets_frame(history: pd.DataFrame, horizon: int) -> pd.DataFrame:
     levels = [round(100 * (1 - 2 * level), 1) for level in LEVELS if level < 0.5]
     sf = StatsForecast(models=[AutoETS(season_length=7)], freq="D", n_jobs=1)
     told = sf.forecast(df=long, h=horizon, level=levels).sort_values(["unique_id", "ds"])
-    lows = [told[f"AutoETS-lo-{level:g}"].to_numpy() for level in levels]
-    highs = [told[f"AutoETS-hi-{level:g}"].to_numpy() for level in reversed(levels)]
+    lows = [told[f"AutoETS-lo-{level}"].to_numpy() for level in levels]
+    highs = [told[f"AutoETS-hi-{level}"].to_numpy() for level in reversed(levels)]
     mean = np.maximum(told["AutoETS"].to_numpy(), 0)
     quantiles = np.maximum(np.stack([*lows, mean, *highs], axis=1), 0)
     return _long(table, mean.reshape(-1, horizon), quantiles.reshape(len(table), horizon, -1), horizon)
@@ -154,10 +154,11 @@ def compare(frame, horizons, origins, step, roles, measures, ets_series, config)
         )
         told = naive_frame(history, longest)
         told |= {name: part for name, part in forecasts.groupby("model") if name != "seasonal_naive"}
-        keys = history[KEY].drop_duplicates()
-        sampled = keys.sample(min(ets_series, len(keys)), random_state=2)
-        told["AutoETS (sample)"] = ets_frame(history.merge(sampled), longest)
-        told["blend (same sample)"] = told["blend"].merge(sampled)
+        if ets_series:
+            keys = history[KEY].drop_duplicates()
+            sampled = keys.sample(min(ets_series, len(keys)), random_state=2)
+            told["AutoETS (sample)"] = ets_frame(history.merge(sampled), longest)
+            told["blend (same sample)"] = told["blend"].merge(sampled)
         # Series that are withheld by us are left out for everybody.
         covered = told["blend"][KEY].drop_duplicates()
         for horizon in horizons:

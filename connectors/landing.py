@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from connectors.errors import PermanentError, TransientError
 from connectors.extract import Extract, utc_now
-from connectors.records import ENTITIES, SCHEMA_VERSION, arrow_schema
+from connectors.records import ENTITIES, SCHEMA_VERSION, Record, arrow_schema, field_type
 
 LANDED_META = [
     pa.field("source", pa.string(), nullable=False),
@@ -200,8 +200,10 @@ class Landing:
             db.execute("SET TimeZone = 'UTC'")
             db.register("received_arrow", table.select(["record_id", *content]))
             db.execute(
-                "CREATE TEMP TABLE received AS SELECT row_number() OVER () AS ordinal, record_id, "
-                f"md5_number_lower({_spelled(content)}) AS content_hash FROM received_arrow"
+                # Half of an MD5; `md5_number_lower` is the same, four times slower.
+                "CREATE TEMP TABLE received AS SELECT record_id, hash(record_id) AS id_hash, "
+                f"CAST(md5_number({_spelled(ENTITIES[entity], content)}) & 18446744073709551615 AS UBIGINT) "
+                "AS content_hash FROM received_arrow"
             )
             if known:
                 if self.filesystem is not None:
@@ -215,17 +217,17 @@ class Landing:
                 )
             else:
                 db.execute("CREATE TEMP TABLE known (record_id VARCHAR, content_hash UBIGINT)")
-            repeated = "SELECT record_id FROM received GROUP BY record_id HAVING count(*) > 1"
             fresh = db.execute(
-                f"""
-                WITH repeated AS ({repeated}),
+                """
+                WITH repeated AS (SELECT id_hash FROM received GROUP BY id_hash HAVING count(*) > 1),
                 -- A record that comes several times in one batch is compared with the version before it.
                 versions AS (
-                    SELECT ordinal, record_id, content_hash,
-                           lag(content_hash) OVER (PARTITION BY record_id ORDER BY ordinal) AS previous_hash
-                    FROM received SEMI JOIN repeated USING (record_id)
+                    SELECT rowid + 1 AS ordinal, record_id, content_hash,
+                           lag(content_hash) OVER (PARTITION BY record_id ORDER BY rowid) AS previous_hash
+                    FROM received SEMI JOIN repeated USING (id_hash)
                     UNION ALL
-                    SELECT ordinal, record_id, content_hash, NULL FROM received ANTI JOIN repeated USING (record_id)
+                    SELECT rowid + 1 AS ordinal, record_id, content_hash, NULL
+                    FROM received ANTI JOIN repeated USING (id_hash)
                 )
                 SELECT ordinal, versions.content_hash
                 FROM versions LEFT JOIN known USING (record_id)
@@ -303,12 +305,17 @@ class Landing:
         return deleted
 
 
-def _spelled(content: Sequence[str]) -> str:
-    """SQL that spells a record's content unambiguously: fields apart by a separator, an absent one as a mark of its own.
+def _spelled(model: type[Record], content: Sequence[str]) -> str:
+    """SQL that spells a record's content: its fields apart by a separator, an absent one as a mark of its own.
 
     Stable for ever: the hash of it decides whether a record has changed, across versions of everything.
     """
-    return "concat_ws(chr(31), " + ", ".join(f'coalesce(CAST("{name}" AS VARCHAR), chr(0))' for name in content) + ")"
+    parts = []
+    for name in content:
+        # An instant as a number: spelling it out as a date takes longer than all the rest.
+        shown = f'epoch_us("{name}")' if pa.types.is_timestamp(field_type(model, name)[0]) else f'"{name}"'
+        parts.append(f"coalesce(CAST({shown} AS VARCHAR), chr(0))")
+    return f"concat_ws(chr(31), {', '.join(parts)})"
 
 
 def _same(value: object, kind: pa.DataType, count: int) -> pa.Array:

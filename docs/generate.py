@@ -12,6 +12,8 @@ import re
 import sys
 from pathlib import Path
 
+import click
+import typer
 import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -32,7 +34,9 @@ def generated(name: str) -> str:
         "forecast.yaml/recurrent": RecurrentConfig, "parameters.yaml": Parameters, "parameters.yaml/policy": Policy,
         "config.yaml": Business, "config.yaml/sandbox": SandboxSource, "config.yaml/slack": SlackSettings,
     }  # fmt: skip
-    return fields_table(models[name]) if name in models else marts_table()
+    if name in models:
+        return fields_table(models[name])
+    return {"marts": marts_table, "commands": commands_list}[name]()
 
 
 def fields_table(model: type[BaseModel]) -> str:
@@ -71,6 +75,50 @@ def marts_table() -> str:
         parts += [f"| `{c['name']}` | {c['data_type']} | {_cell(c.get('description', ''))} |" for c in model["columns"]]
         parts.append("")
     return "\n".join(parts).rstrip()
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command of the command line that does something, by what is typed: `user create`."""
+    from orchestration.cli import app, register
+
+    register.commands(app)
+    found: dict[str, click.Command] = {}
+
+    def walk(prefix: str, group: click.Group) -> None:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                walk(f"{prefix}{name} ", command)
+            else:
+                found[prefix + name] = command
+
+    walk("", typer.main.get_command(app))
+    return found
+
+
+def commands_list() -> str:
+    parts = []
+    for name, command in commands().items():
+        arguments = [p for p in command.params if isinstance(p, click.Argument)]
+        usage = " ".join(f"[{_argument(p)}]" if not p.required else _argument(p) for p in arguments)
+        parts.append(f"### stockflow {name}\n\n```\n{f'stockflow {name} {usage}'.strip()}\n```\n")
+        parts.append(" ".join(command.help.split()) + "\n")
+        options = [p for p in command.params if not isinstance(p, click.Argument)]
+        if options:
+            parts.append("| option | meaning |\n| --- | --- |")
+            parts += [f"| `{', '.join(p.opts)}` | {_cell(_help(p))} |" for p in options]
+            parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def _argument(parameter: click.Argument) -> str:
+    choices = getattr(parameter.type, "choices", None)
+    return "|".join(choices) if choices else (parameter.metavar or parameter.name).upper()
+
+
+def _help(parameter: click.Option) -> str:
+    default = parameter.default
+    shown = default is not None and default is not False and default != "" and not callable(default)
+    return (parameter.help or "") + (f" (default {default})" if shown else "")
 
 
 def _grain(model: dict) -> str:

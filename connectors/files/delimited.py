@@ -16,9 +16,9 @@ import duckdb
 import pyarrow as pa
 
 from connectors.errors import PermanentError
-from connectors.files.expression import literal
 from connectors.files.mapping import Reading
 from connectors.files.readers import BrokenRow, SourceTable, column_name
+from connectors.files.values import literal
 
 DELIMITERS = ",;\t|"
 LONGEST_LINE = 16_000_000
@@ -147,7 +147,7 @@ def _header(text: Path, delimiter: str, skip_rows: int, name: str) -> list[str]:
 
 
 def unique_names(row: list[str], name: str) -> list[str]:
-    """Column names of a header row, trimmed; unnamed ones are numbered. Raises PermanentError for a name given twice."""
+    """Column names of a header row, trimmed; unnamed ones are numbered; a name given twice is refused."""
     names = [cell.strip() or f"column_{index}" for index, cell in enumerate(row, 1)]
     twice = sorted({n for n in names if [x.casefold() for x in names].count(n.casefold()) > 1})
     if twice:
@@ -158,9 +158,9 @@ def unique_names(row: list[str], name: str) -> list[str]:
 def _row_by_row(
     db: duckdb.DuckDBPyConnection, text: Path, delimiter: str, skip_rows: int, header: list[str], name: str
 ) -> list[BrokenRow]:
-    """The same table as DuckDB's reader makes, from the csv module; returns the rows that are not as wide as the header."""
+    """The same table as DuckDB's reader makes, from the csv module; returns the rows not as wide as the header."""
     shown = ", ".join(f"{column_name(column)} VARCHAR" for column in header)
-    db.execute(f"CREATE TEMP TABLE source_rows (file_row BIGINT{''.join(', ' + part for part in [shown])})")
+    db.execute(f"CREATE TEMP TABLE source_rows (file_row BIGINT, {shown})")
     broken: list[BrokenRow] = []
     rows: list[list[str | None]] = []
     csv.field_size_limit(LONGEST_LINE)

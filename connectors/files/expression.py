@@ -13,96 +13,34 @@ field's own check then quarantines the row.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
-from enum import StrEnum
 from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
 
-from connectors.errors import PermanentError
+from connectors.files.functions import AGGREGATES, FUNCTIONS, function_names
+from connectors.files.values import (
+    ExpressionError,
+    Kind,
+    Scope,
+    Value,
+    as_date,
+    as_flag,
+    as_instant,
+    as_time,
+    first_line,
+    literal,
+    parser_session,
+    quote,
+)  # fmt: skip
 
-
-class Kind(StrEnum):
-    """What a value is, as far as a mapping has to know."""
-
-    TEXT = "text"
-    NUMBER = "number"
-    DATE = "date"
-    TIME = "local time"
-    INSTANT = "instant"
-    FLAG = "true/false"
-    NOTHING = "nothing"
-    OTHER = "list or structure"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A compiled expression: SQL over the scope's columns, its kind, and what it was made from.
-
-    `computed`: a number that arithmetic made, which is rounded to its field's decimals; one straight from a column must
-    fit as it is. `columns` are the file's columns it reads.
-    """
-
-    sql: str
-    kind: Kind
-    computed: bool = False
-    columns: frozenset[str] = frozenset()
-    aggregate: bool = False
-    unread: tuple[str, ...] = ()
-    """Conditions under which a text inside could not be converted; where one holds, an absent value is a mistake."""
-
-
-@dataclass
-class Scope:
-    """Names an expression may use, and where the special functions put what they need.
-
-    `customer_ids` collects the SQL of each argument of `hash_customer`; `line_ids` the arguments of each `line_id`.
-    """
-
-    names: Mapping[str, Value]
-    file_columns: Mapping[str, Value] = field(default_factory=dict)
-    timezone: str = "UTC"
-    decimal_comma: bool = False
-    personal: frozenset[str] = frozenset()
-    customer_ids: dict[str, str] = field(default_factory=dict)
-    line_ids: list[tuple[str, ...]] = field(default_factory=list)
-    fields: Mapping[str, Value] = field(default_factory=dict)
-    allow_aggregates: bool = False
-    unknown_names_hint: str = ""
-
-
-class ExpressionError(PermanentError):
-    """The expression is not allowed or not understood; the text says which part and what is possible."""
-
-
-def kind_of(sql_type: str) -> Kind:
-    """Kind of a DuckDB type as DESCRIBE names it."""
-    name = sql_type.upper()
-    if name.endswith("]") or name.startswith(("STRUCT", "MAP", "UNION", "BLOB")):
-        return Kind.OTHER
-    if name.startswith("DECIMAL") or name in _NUMERIC:
-        return Kind.NUMBER
-    if name.startswith("TIMESTAMP"):
-        return Kind.INSTANT if "TIME ZONE" in name else Kind.TIME
-    return {"DATE": Kind.DATE, "BOOLEAN": Kind.FLAG}.get(name, Kind.TEXT)
-
-
-_NUMERIC = {
-    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
-    "FLOAT", "DOUBLE",
+_COMPARISONS = {
+    "COMPARE_EQUAL": "=", "COMPARE_NOTEQUAL": "<>", "COMPARE_LESSTHAN": "<", "COMPARE_GREATERTHAN": ">",
+    "COMPARE_LESSTHANOREQUALTO": "<=", "COMPARE_GREATERTHANOREQUALTO": ">=",
+    "COMPARE_DISTINCT_FROM": "IS DISTINCT FROM", "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
 }  # fmt: skip
-
-
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def column_names(text: str) -> set[str]:
@@ -121,21 +59,15 @@ def column_names(text: str) -> set[str]:
 
 
 @cache
-def _session() -> duckdb.DuckDBPyConnection:
-    """One private in-memory session for parsing and for trying patterns; each use takes a cursor of its own."""
-    return duckdb.connect()
-
-
-@cache
 def parse(text: str) -> dict[str, Any]:
     """The syntax tree of one expression; refuses what is not exactly one."""
     if "\x00" in text or len(text) > 5000:
         raise ExpressionError(f"The expression {text[:60]!r} is too long or holds a NUL character; shorten it.")
-    with _session().cursor() as db:
+    with parser_session().cursor() as db:
         try:
             row = db.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [f"SELECT {text}\n"]).fetchone()
         except duckdb.Error as error:
-            raise ExpressionError(f"The expression {text!r} cannot be read: {_first_line(error)}.") from error
+            raise ExpressionError(f"The expression {text!r} cannot be read: {first_line(error)}.") from error
     tree = json.loads(row[0])
     if tree.get("error"):
         raise ExpressionError(f"The expression {text!r} cannot be read: {str(tree.get('error_message'))[:200]}.")
@@ -159,7 +91,7 @@ def parse(text: str) -> dict[str, Any]:
 def compile_expression(text: str, scope: Scope) -> Value:
     """SQL for one expression of a mapping. Raises ExpressionError naming what is not allowed."""
     try:
-        return _Compiler(scope, text).value(parse(text))
+        return Compiler(scope, text).value(parse(text))
     except RecursionError as error:
         raise ExpressionError(
             f"The expression {text[:60]!r}... is nested too deeply; split it into `values`."
@@ -174,7 +106,7 @@ def compile_condition(text: str, scope: Scope) -> Value:
     return value
 
 
-class _Compiler:
+class Compiler:
     def __init__(self, scope: Scope, text: str):
         self.scope, self.text = scope, text
 
@@ -201,7 +133,7 @@ class _Compiler:
         known = ", ".join(self.scope.names)
         raise self.refuse(
             f"there is no column {'.'.join(parts)!r}; there are: {known or 'none'}. "
-            f"A constant text is written in single quotes inside double quotes: \"'{name}'\".{self.scope.unknown_names_hint}"
+            f"A constant text is written in single quotes inside double quotes: \"'{name}'\"."
         )
 
     def _constant(self, node: dict[str, Any]) -> Value:
@@ -281,7 +213,7 @@ class _Compiler:
             return self.line_id(node["children"])
         if name == "hash_customer":
             return self.hash_customer(node["children"])
-        function = _FUNCTIONS.get(name)
+        function = FUNCTIONS.get(name)
         if function is None:
             raise self.refuse(f"there is no function {name!r}; there are: {', '.join(function_names())}.")
         if name in AGGREGATES and not self.scope.allow_aggregates:
@@ -309,7 +241,7 @@ class _Compiler:
         if len(children) != 1:
             raise self.refuse("hash_customer() takes one customer id.")
         # Only here may personal columns be read; and only the file's own, because the hashes are joined to its rows.
-        inner = _Compiler(Scope(self.scope.file_columns), self.text)
+        inner = Compiler(Scope(self.scope.file_columns), self.text)
         argument = inner.text_of(inner.value(children[0]))
         undeclared = argument.columns - self.scope.personal
         if undeclared:
@@ -327,6 +259,8 @@ class _Compiler:
 
     def converted(self, sql: str, kind: Kind, x: Value) -> Value:
         """`x` converted by `sql`, remembering where that did not work."""
+        if self.scope.hoisted is not None and any(x.sql == column.sql for column in self.scope.file_columns.values()):
+            sql = quote(self.scope.hoisted.setdefault(sql, f"h:{len(self.scope.hoisted)}"))
         value = self.made(sql, kind, x)
         if x.kind is not Kind.TEXT or not x.columns:
             return value
@@ -384,9 +318,8 @@ class _Compiler:
         return x
 
     def decimal_text(self, x: Value) -> str:
-        if self.scope.decimal_comma:
-            return f"replace(replace(trim({x.sql}), '.', ''), ',', '.')"
-        return f"trim({x.sql})"
+        # A cast passes over blanks around the number by itself.
+        return f"replace(replace({x.sql}, '.', ''), ',', '.')" if self.scope.decimal_comma else x.sql
 
     def double_of(self, x: Value) -> str:
         return f"CAST({self.number_of(x).sql} AS DOUBLE)"
@@ -407,252 +340,3 @@ class _Compiler:
         if x.kind is not Kind.TEXT or x.columns or not x.sql.startswith("'") or not x.sql.endswith("'"):
             raise self.refuse(f"{what} must be a constant text.")
         return x.sql
-
-
-# -- Conversions that `validate` shares --------------------------------------------------------------------------------
-
-_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
-_ISO_TIME = _ISO_DATE + r"([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
-_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
-
-
-def as_time(x: Value) -> str:
-    """A local time without zone; text must be ISO (2010-01-31 or 2010-01-31 17:05), any other form needs a format."""
-    if x.kind is Kind.TEXT:
-        return (
-            f"(CASE WHEN regexp_full_match(trim({x.sql}), '{_ISO_TIME}') THEN TRY_CAST(trim({x.sql}) AS TIMESTAMP) END)"
-        )
-    _refuse_timeless(x)
-    return f"CAST({x.sql} AS TIMESTAMP)"
-
-
-def _refuse_timeless(x: Value) -> None:
-    if x.kind in (Kind.NUMBER, Kind.FLAG, Kind.OTHER):
-        raise ExpressionError(
-            f"A {x.kind} is no date or time; write it as to_text() and give to_date() or to_instant() a format."
-        )
-
-
-def as_instant(x: Value, scope: Scope, zone: str | None = None) -> str:
-    """A time with zone. What has no offset of its own is in the mapping's time zone (or in `zone`)."""
-    if x.kind is Kind.INSTANT:
-        return x.sql
-    local = f"timezone({literal(zone or scope.timezone)}, {as_time(x)})"
-    if x.kind is not Kind.TEXT:
-        return local
-    offset = (
-        f"CASE WHEN regexp_full_match(trim({x.sql}), '{_ISO_TIME}{_OFFSET}') "
-        f"THEN TRY_CAST(trim({x.sql}) AS TIMESTAMPTZ) END"
-    )
-    return f"coalesce({local}, {offset})"
-
-
-def as_date(x: Value, scope: Scope) -> str:
-    if x.kind is Kind.TEXT:
-        return f"(CASE WHEN regexp_full_match(trim({x.sql}), '{_ISO_DATE}') THEN TRY_CAST(trim({x.sql}) AS DATE) END)"
-    if x.kind is Kind.INSTANT:
-        return f"CAST(timezone({literal(scope.timezone)}, {x.sql}) AS DATE)"
-    _refuse_timeless(x)
-    return f"CAST({x.sql} AS DATE)"
-
-
-def as_flag(x: Value) -> str:
-    if x.kind is Kind.TEXT:
-        return (
-            f"(CASE WHEN lower(trim({x.sql})) IN ('1', 'on', 't', 'true', 'y', 'yes') THEN TRUE "
-            f"WHEN lower(trim({x.sql})) IN ('0', 'off', 'f', 'false', 'n', 'no') THEN FALSE END)"
-        )
-    if x.kind is Kind.NUMBER:
-        return f"(CASE WHEN {x.sql} = 1 THEN TRUE WHEN {x.sql} = 0 THEN FALSE END)"
-    return x.sql
-
-
-# -- Functions ---------------------------------------------------------------------------------------------------------
-
-Function = Callable[[_Compiler, list[Value]], Value]
-
-
-def _arguments(c: _Compiler, name: str, values: list[Value], least: int, most: int | None = None) -> None:
-    if len(values) < least or (most is not None and len(values) > most):
-        wanted = str(least) if most == least else f"{least} or more" if most is None else f"{least} to {most}"
-        raise c.refuse(f"{name}() takes {wanted} values, not {len(values)}.")
-
-
-def _text_function(name: str, sql: str, count: int = 1, result: Kind = Kind.TEXT) -> Function:
-    def function(c: _Compiler, values: list[Value]) -> Value:
-        _arguments(c, name, values, count, count)
-        return c.made(sql.format(*(c.text_of(v).sql for v in values)), result, *values)
-
-    return function
-
-
-def _number_function(name: str, sql: str, count: int = 1) -> Function:
-    def function(c: _Compiler, values: list[Value]) -> Value:
-        _arguments(c, name, values, count, count)
-        return c.made(sql.format(*(c.double_of(v) for v in values)), Kind.NUMBER, *values, computed=True)
-
-    return function
-
-
-def _same_kind(name: str, sql_name: str, least: int, most: int | None = None) -> Function:
-    def function(c: _Compiler, values: list[Value]) -> Value:
-        _arguments(c, name, values, least, most)
-        return c.common(sql_name, values)
-
-    return function
-
-
-def _minus(c: _Compiler, values: list[Value]) -> Value:
-    signed = " - ".join(c.double_of(v) for v in values) if len(values) == 2 else f"-{c.double_of(values[0])}"
-    return c.made(f"({signed})", Kind.NUMBER, *values, computed=True)
-
-
-def _round(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "round", values, 1, 2)
-    digits = values[1].sql if len(values) == 2 else "0"
-    if not digits.lstrip("-").isdigit():
-        raise c.refuse("round() takes the number of decimals as a constant whole number.")
-    return c.made(f"round({c.double_of(values[0])}, {digits})", Kind.NUMBER, values[0], computed=True)
-
-
-def _concat(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "concat", values, 1)
-    return c.made(f"concat({', '.join(c.text_of(v).sql for v in values)})", Kind.TEXT, *values)
-
-
-def _substr(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "substr", values, 2, 3)
-    rest = "".join(f", TRY_CAST({c.number_of(v).sql} AS BIGINT)" for v in values[1:])
-    return c.made(f"substr({c.text_of(values[0]).sql}{rest})", Kind.TEXT, *values)
-
-
-def _matches(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "matches", values, 2, 2)
-    pattern = c.constant_text(values[1], "the pattern of matches()")
-    with _session().cursor() as db:
-        try:
-            db.execute(f"SELECT regexp_matches('', {pattern})")
-        except duckdb.Error as error:
-            raise c.refuse(f"the pattern {pattern} cannot be read: {_first_line(error)}.") from error
-    return c.made(f"regexp_matches({c.text_of(values[0]).sql}, {pattern})", Kind.FLAG, values[0])
-
-
-def _number(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "to_number", values, 1, 1)
-    return c.number_of(values[0])
-
-
-def _text(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "to_text", values, 1, 1)
-    return c.text_of(values[0])
-
-
-def _flag(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "to_flag", values, 1, 1)
-    return c.flag_of(values[0])
-
-
-def _by_format(c: _Compiler, values: list[Value], name: str) -> Value:
-    """The first value, parsed by the format that is the second one, as a local time."""
-    layout = c.constant_text(values[1], f"the format of {name}()")
-    try:
-        with _session().cursor() as db:
-            db.execute(f"SELECT try_strptime('', {layout})")
-    except duckdb.Error as error:
-        raise c.refuse(f"the format {layout} cannot be read: {_first_line(error)}.") from error
-    text = c.text_of(values[0])
-    return c.converted(f"try_strptime(trim({text.sql}), {layout})", Kind.TIME, text)
-
-
-def _date(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "to_date", values, 1, 2)
-    return c.date_of(values[0] if len(values) == 1 else _by_format(c, values, "to_date"))
-
-
-def _instant(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "to_instant", values, 1, 3)
-    zone = None
-    if len(values) == 3:
-        zone = c.constant_text(values[2], "the time zone of to_instant()")[1:-1]
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise c.refuse(f"there is no time zone {zone!r}; write one like 'Europe/London'.") from error
-    x = values[0] if len(values) == 1 else _by_format(c, values, "to_instant")
-    return c.converted(as_instant(x, c.scope, zone), Kind.INSTANT, x)
-
-
-def _days_after(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "days_after", values, 2, 2)
-    days = f"TRY_CAST({c.number_of(values[1]).sql} AS INTEGER)"
-    return c.made(f"({c.date_of(values[0]).sql} + {days})", Kind.DATE, *values)
-
-
-def _aggregate(name: str, sql: str, kind: Kind | None = None) -> Function:
-    def function(c: _Compiler, values: list[Value]) -> Value:
-        _arguments(c, name, values, 1, 1)
-        x = values[0]
-        if x.aggregate:
-            raise c.refuse(f"{name}() cannot gather what is already gathered.")
-        inner = c.double_of(x) if kind is Kind.NUMBER and name == "sum" else x.sql
-        return c.made(sql.format(inner), kind or x.kind, x, computed=x.computed or name == "sum")
-
-    return function
-
-
-def _count(c: _Compiler, values: list[Value]) -> Value:
-    _arguments(c, "count", values, 1, 1)
-    return c.made(f"count({values[0].sql})", Kind.NUMBER, values[0])
-
-
-AGGREGATES = {"mode", "min", "max", "sum", "count"}
-_COMPARISONS = {
-    "COMPARE_EQUAL": "=", "COMPARE_NOTEQUAL": "<>", "COMPARE_LESSTHAN": "<", "COMPARE_GREATERTHAN": ">",
-    "COMPARE_LESSTHANOREQUALTO": "<=", "COMPARE_GREATERTHANOREQUALTO": ">=",
-    "COMPARE_DISTINCT_FROM": "IS DISTINCT FROM", "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
-}  # fmt: skip
-_FUNCTIONS: dict[str, Function] = {
-    "upper": _text_function("upper", "upper({0})"),
-    "lower": _text_function("lower", "lower({0})"),
-    "trim": _text_function("trim", "trim({0})"),
-    "length": _text_function("length", "length({0})", 1, Kind.NUMBER),
-    "starts_with": _text_function("starts_with", "starts_with({0}, {1})", 2, Kind.FLAG),
-    "ends_with": _text_function("ends_with", "ends_with({0}, {1})", 2, Kind.FLAG),
-    "contains": _text_function("contains", "contains({0}, {1})", 2, Kind.FLAG),
-    "replace": _text_function("replace", "replace({0}, {1}, {2})", 3),
-    "matches": _matches,
-    "substr": _substr,
-    "concat": _concat,
-    "||": _concat,
-    "nullif": _same_kind("nullif", "nullif", 2, 2),
-    "greatest": _same_kind("greatest", "greatest", 2),
-    "least": _same_kind("least", "least", 2),
-    "+": _number_function("+", "({0} + {1})", 2),
-    "-": _minus,
-    "*": _number_function("*", "({0} * {1})", 2),
-    "/": _number_function("/", "({0} / nullif({1}, 0))", 2),
-    "abs": _number_function("abs", "abs({0})"),
-    "round": _round,
-    "to_number": _number,
-    "to_text": _text,
-    "to_flag": _flag,
-    "to_date": _date,
-    "to_instant": _instant,
-    "days_after": _days_after,
-    # The most frequent value; among equally frequent ones the first in order, so that row order does not matter.
-    "mode": _aggregate("mode", "mode({0} ORDER BY {0})"),
-    "min": _aggregate("min", "min({0})"),
-    "max": _aggregate("max", "max({0})"),
-    "sum": _aggregate("sum", "sum({0})", Kind.NUMBER),
-    "count": _count,
-}
-
-
-def function_names() -> list[str]:
-    """Every function a mapping may call, for messages and for the test of the documentation."""
-    special = ["coalesce", "hash_customer", "line_id"]
-    return sorted([name for name in _FUNCTIONS if name.isidentifier()] + special)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0][:200].rstrip(".")

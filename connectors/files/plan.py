@@ -15,22 +15,23 @@ from dataclasses import dataclass, replace
 
 from connectors.errors import PermanentError
 from connectors.files import validate
-from connectors.files.expression import (
-    ExpressionError,
-    Kind,
-    Scope,
-    Value,
-    column_names,
-    compile_condition,
-    compile_expression,
-    kind_of,
-    literal,
-    quote,
-)
+from connectors.files.expression import column_names, compile_condition, compile_expression
 from connectors.files.mapping import KindMapping, Mapping, RecordMapping
 from connectors.files.readers import column_name
 from connectors.files.validate import Check, final, raw
+from connectors.files.values import ExpressionError, Kind, Scope, Value, kind_of, literal, quote
 from connectors.records import ENTITIES, Record, field_type
+
+
+@dataclass(frozen=True)
+class Twins:
+    """How rows that share something are found in two passes, so that only those few are sorted.
+
+    `hashes` gives (file_row, same) of all rows; `rows` looks closer at those listed in the table `candidates`.
+    """
+
+    hashes: str
+    rows: str
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class RecordPlan:
     """SQL of one record mapping.
 
     `query` yields file_row, every field of the entity, record_id, payload and `reason` (index into `checks`, null when
-    the row passes). `repeats` fills a table (file_row, ordinal) with the second and later identical lines; `conflicts`
-    finds rows of one key with different values. For a record with `one_per` the query also yields `row_count`, and
-    `members` joins base rows to the keys of its groups.
+    the row passes); with `one_per` also `row_count`. `repeats` gives (file_row, ordinal) of the second and later
+    identical lines, for the table `repeats_<index>`, `conflicts` the rows of one key with different values, `members`
+    the rows of the groups in the table `bad_groups`.
     """
 
     index: int
@@ -48,8 +49,8 @@ class RecordPlan:
     query: str
     checks: tuple[Check, ...]
     grouped: bool
-    repeats: str | None
-    conflicts: str | None
+    repeats: Twins | None
+    conflicts: Twins | None
     members: str | None
 
 
@@ -70,7 +71,7 @@ class KindPlan:
 
 @dataclass(frozen=True)
 class Draft:
-    """One record mapping with its expressions compiled: `late` are the fields made with line_id, `line` its arguments."""
+    """One record mapping, its expressions compiled: `late` are the fields made with line_id, `line` its arguments."""
 
     record: RecordMapping
     model: type[Record]
@@ -102,13 +103,14 @@ def compile_kind(mapping: Mapping, name: str, columns: Dict[str, str], latest: d
 
 class _Compiler:
     def __init__(self, mapping: Mapping, name: str, columns: Dict[str, str], latest: dt.datetime):
-        self.mapping, self.kind, self.latest = mapping, mapping.kind(name), latest
+        self.mapping, self.kind, self.latest, self.types = mapping, mapping.kind(name), latest, columns
         self.file_columns = {
             column: Value(column_name(column), kind_of(sql_type), columns=frozenset([column]))
             for column, sql_type in columns.items()
         }
         self.names = dict(self.file_columns)
         self.customer_ids: dict[str, str] = {}
+        self.hoisted: dict[str, str] = {}
         self.used: set[str] = set()
 
     def compile(self) -> KindPlan:
@@ -157,6 +159,7 @@ class _Compiler:
             decimal_comma=self.mapping.reading.decimal_comma,
             personal=self.mapping.personal,
             customer_ids=self.customer_ids,
+            hoisted=self.hoisted,
             **changes,
         )
 
@@ -180,7 +183,7 @@ class _Compiler:
         absent = [column for column in self.mapping.keep_columns if column not in self.file_columns]
         if absent:
             raise PermanentError(
-                f"keep_columns names {absent[0]!r}, which the file does not have; it has: {', '.join(self.file_columns)}."
+                f"keep_columns names {absent[0]!r}, which is not in the file; it has: {', '.join(self.file_columns)}."
             )
         kept = self.used | set(self.mapping.keep_columns)
         return [column for column in self.file_columns if column in kept and column not in self.mapping.personal]
@@ -194,7 +197,8 @@ class _Compiler:
             f" LEFT JOIN customer_hashes AS {quote(alias)} ON {quote(alias)}.id = {sql}"
             for sql, alias in self.customer_ids.items()
         )
-        query = f"SELECT source.file_row{selected}{hashes} FROM source{joins}"
+        once = "".join(f", {sql} AS {quote(alias)}" for sql, alias in self.hoisted.items())
+        query = f"SELECT source.file_row{selected}{hashes}{once} FROM source{joins}"
         for name, sql in steps:
             query = f"SELECT *, {sql} AS {quote(f'v:{name}')} FROM ({query})"
         return f"SELECT *, {routed} FROM ({query})"
@@ -204,9 +208,9 @@ class _Compiler:
         for column in columns:
             value = self.file_columns[column]
             sql = value.sql
-            if value.kind is Kind.NUMBER:
+            if self.types[column] in ("FLOAT", "DOUBLE"):
                 # JSON knows no NaN and no infinity.
-                sql = f"CASE WHEN isfinite(CAST({sql} AS DOUBLE)) THEN {sql} END"
+                sql = f"CASE WHEN isfinite({sql}) THEN {sql} END"
             elif value.kind in (Kind.DATE, Kind.TIME, Kind.INSTANT):
                 sql = f"CAST({sql} AS VARCHAR)"
             parts.append(f"{literal(column)}, {sql}")
@@ -246,31 +250,35 @@ class _Compiler:
         chosen = f"base_reason IS NULL AND {possible} AND file_row NOT IN (SELECT file_row FROM set_aside)"
         early = [n for n in values if n not in draft.late]
         absent = [n for n in model.model_fields if n not in values]
-        fields = self.converted(model, values, early, self.rows(index, draft, chosen, payload), absent)
+
+        def fields_of(which: str) -> str:
+            return self.converted(model, values, early, self.rows(index, draft, which, payload), absent)
+
+        fields = fields_of(chosen)
+        among = fields_of(f"{chosen} AND file_row IN (SELECT file_row FROM candidates)")
         repeats = conflicts = members = None
         if draft.line:
+            repeats = _repeats(draft, fields, among)
             fields = f"SELECT *, {_line_text(model, draft.line)} AS line_text FROM ({fields})"
-            repeats = _repeats(draft, fields)
             raws = "".join(_raws(values, n) for n in draft.late)
-            numbered = f"SELECT *, line_text || '#' || ordinal AS \"line_id\" FROM ({fields})"
+            short = "CASE WHEN strlen(line_text) > 120 THEN md5(line_text) ELSE line_text END"
+            numbered = f"SELECT *, {short} || '#' || ordinal AS \"line_id\" FROM ({fields})"
             fields = self.converted(model, values, list(draft.late), f"SELECT *{raws} FROM ({numbered})", absent=[])
         elif record.one_per:
             on = " AND ".join(f"groups.{raw(n)} IS NOT DISTINCT FROM ({values[n].sql})" for n in record.one_per)
             members = f"base.file_row FROM base JOIN bad_groups AS groups ON {on} "
             members += f"WHERE {chosen.replace('file_row NOT IN', 'base.file_row NOT IN')}"
         else:
-            conflicts = _conflicts(model, fields)
+            conflicts = _conflicts(model, fields, among)
         query = self.query(model, record, fields, every, bool(draft.line))
-        return RecordPlan(
-            index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members
-        )
+        return RecordPlan(index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members)
 
     def complete(self, model: type[Record], record: RecordMapping) -> None:
         """Every field that must have a value gets one from the mapping."""
         for name, info in model.model_fields.items():
             if info.is_required() and name not in record.fields and name not in self.mapping.defaults:
                 raise PermanentError(
-                    f"The mapping {self.mapping.source} gives {record.entity} no {name}; add it to its fields or to defaults."
+                    f"The mapping {self.mapping.source} gives {record.entity} no {name}; add it to fields or defaults."
                 )
 
     def rows(self, index: int, draft: Draft, chosen: str, payload: str) -> str:
@@ -337,42 +345,45 @@ def _raws(values: Dict[str, Value], name: str) -> str:
     return f", {value.sql} AS {raw(name)}{failed}"
 
 
-def _repeats(draft: Draft, fields: str) -> str:
+def _repeats(draft: Draft, fields: str, among: str) -> Twins:
     """Rows after the first of those that are the same line of the same document, with their ordinals."""
-    document = [final(n) for n in draft.model.key if n not in draft.late]
-    same = ", ".join([*document, "line_text"])
+    same = ", ".join(final(n) for n in (*draft.model.key, *draft.line) if n not in draft.late)
     # Lines that agree in their line_id but differ elsewhere are numbered by content, so that row order is no matter.
     order = ", ".join(final(n) for n in draft.model.model_fields if n not in draft.late)
-    return (
-        f"WITH lines AS (SELECT *, hash({same}) AS same FROM ({fields})) "
-        f"SELECT file_row, ordinal FROM (SELECT file_row, "
-        f"row_number() OVER (PARTITION BY {same} ORDER BY {order}, file_row) AS ordinal FROM lines "
-        f"WHERE same IN (SELECT same FROM lines GROUP BY same HAVING count(*) > 1)) WHERE ordinal > 1"
+    numbered = (
+        f"SELECT file_row, row_number() OVER (PARTITION BY {same} ORDER BY {order}, file_row) AS ordinal FROM ({among})"
     )
+    return Twins(_hashes(same, fields), f"SELECT file_row, ordinal FROM ({numbered}) WHERE ordinal > 1")
 
 
-def _conflicts(model: type[Record], fields: str) -> str:
+def _conflicts(model: type[Record], fields: str, among: str) -> Twins:
     """Rows whose key the file has again with other values: nobody can know which of them is meant."""
     key = ", ".join(final(n) for n in model.key)
     content = ", ".join(final(n) for n in model.model_fields)
-    return (
-        f"WITH lines AS (SELECT file_row, hash({key}) AS same, hash({content}) AS content FROM ({fields})) "
-        f"SELECT file_row FROM lines WHERE same IN "
-        f"(SELECT same FROM lines GROUP BY same HAVING count(*) > 1 AND min(content) <> max(content))"
-    )
+    differing = f"SELECT file_row, count(DISTINCT hash({content})) OVER (PARTITION BY {key}) AS contents FROM ({among})"
+    return Twins(_hashes(key, fields), f"SELECT file_row FROM ({differing}) WHERE contents > 1")
+
+
+def _hashes(of: str, fields: str) -> str:
+    return f"SELECT file_row, hash({of}) AS same FROM ({fields})"
 
 
 def _line_text(model: type[Record], line: tuple[str, ...]) -> str:
-    """The fields that tell a document's lines apart, in a spelling that never changes: line ids are made of it."""
+    """The fields that tell a document's lines apart, in a spelling that never changes: line ids are made of it.
+
+    Different lines never have the same spelling: with several texts among them, the separator is escaped.
+    """
+    types = [validate.sql_type(field_type(model, name)[0]) for name in line]
     parts = []
-    for name in line:
-        target, f = validate.sql_type(field_type(model, name)[0]), final(name)
+    for name, target in zip(line, types, strict=True):
+        text = final(name)
         if target == "TIMESTAMPTZ":
-            text = f"strftime({f}, '%Y%m%dT%H%M%S')"
+            text = f"strftime({text}, '%Y%m%dT%H%M%S.%f')"
         elif target.startswith("DECIMAL"):
-            text = validate.plain_decimal(f)
-        else:
-            text = f if target == "VARCHAR" else f"CAST({f} AS VARCHAR)"
+            text = validate.plain_decimal(text)
+        elif target != "VARCHAR":
+            text = f"CAST({text} AS VARCHAR)"
+        elif types.count("VARCHAR") > 1:
+            text = f"replace(replace({text}, '\\', '\\\\'), '|', '\\|')"
         parts.append(f"coalesce({text}, '')")
-    whole = f"concat_ws('|', {', '.join(parts)})"
-    return f"CASE WHEN length({whole}) > 120 THEN md5({whole}) ELSE {whole} END"
+    return f"concat_ws('|', {', '.join(parts)})"

@@ -17,8 +17,8 @@ from pathlib import Path
 import duckdb
 
 from connectors.errors import PermanentError
-from connectors.files.expression import quote
 from connectors.files.mapping import Reading
+from connectors.files.values import quote
 
 EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx", ".parquet")
 

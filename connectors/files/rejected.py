@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from connectors.errors import PermanentError
-from connectors.files.importer import ImportReport
+from connectors.files.report import ImportReport
 from connectors.landing import Landing
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -34,7 +34,7 @@ def neutralise(text: str) -> str:
 def write_rejected(landing: Landing, report: ImportReport, path: Path) -> int:
     """Writes the rows an import set aside, with row, reason and detail before the file's own columns; returns how many.
 
-    Personal columns are not in it: quarantine does not hold them. Raises PermanentError when the file cannot be written.
+    Personal columns are not in it: quarantine does not hold them. Raises PermanentError when it cannot be written.
     """
     rows = []
     columns: dict[str, None] = {}

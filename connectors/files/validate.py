@@ -23,7 +23,7 @@ import pyarrow as pa
 from pydantic_core import PydanticUndefined
 
 from connectors.errors import PermanentError
-from connectors.files.expression import Kind, Scope, Value, as_date, as_flag, as_instant, literal
+from connectors.files.values import Kind, Scope, Value, as_date, as_flag, as_instant, literal
 from connectors.records import KEY_SEPARATOR, Record, field_type
 
 
@@ -94,7 +94,8 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
         raise PermanentError(f"{model.entity}.{name} cannot take a list or structure; name a plain column.")
     if target == "VARCHAR":
         if kind is Kind.TEXT:
-            return f"CASE WHEN trim({r}) <> '' THEN {r} END"
+            # trim() is only called for the few texts that begin with a blank.
+            return f"CASE WHEN {r} <> '' AND NOT starts_with({r}, ' ') THEN {r} WHEN trim({r}) <> '' THEN {r} END"
         if kind is Kind.NUMBER:
             whole = f"CASE WHEN {r} = trunc({r}) AND abs({r}) < 1e15 THEN TRY_CAST({r} AS BIGINT) END"
             return f"coalesce(CAST({whole} AS VARCHAR), CAST({r} AS VARCHAR))"
@@ -110,13 +111,18 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
     if kind not in (Kind.NUMBER, Kind.TEXT):
         raise _misfit(model, name, kind, "a number")
     if kind is Kind.TEXT:
-        clean = f"trim({r})"
-        if scope.decimal_comma:
-            clean = f"replace(replace({clean}, '.', ''), ',', '.')"
-        wide = f"TRY_CAST({clean} AS DECIMAL(38, 18))"
+        clean = f"replace(replace({r}, '.', ''), ',', '.')" if scope.decimal_comma else r
         if target == "DOUBLE":
             return f"CASE WHEN isfinite(TRY_CAST({clean} AS DOUBLE)) THEN TRY_CAST({clean} AS DOUBLE) END"
-        return f"CASE WHEN {wide} = TRY_CAST({wide} AS {target}) THEN TRY_CAST({wide} AS {target}) END"
+        exact, wide = f"TRY_CAST({clean} AS {target})", f"TRY_CAST({clean} AS DECIMAL(38, 18))"
+        if target == "BIGINT":
+            return f"CASE WHEN {wide} = TRY_CAST({wide} AS BIGINT) THEN TRY_CAST({wide} AS BIGINT) END"
+        # Whether a cast rounded is seen in floating point up to 14 digits; only longer numbers need the slow way.
+        small = 10 ** (14 - arrow.scale)
+        return (
+            f"CASE WHEN abs({exact}) < {small} THEN CASE WHEN CAST({exact} AS DOUBLE) = TRY_CAST({clean} AS DOUBLE) "
+            f"THEN {exact} END WHEN {wide} = {exact} THEN {exact} END"
+        )
     if target == "DOUBLE":
         return f"CASE WHEN isfinite(CAST({r} AS DOUBLE)) THEN CAST({r} AS DOUBLE) END"
     if value.computed and target != "BIGINT":
@@ -167,7 +173,8 @@ def checked_default(model: type[Record], name: str, value: Any) -> Any:
 def checks(model: type[Record], name: str, value: Value, latest: dt.datetime | None = None) -> Iterator[Check]:
     """Checks of one mapped field, in the order in which a person would want to be told.
 
-    `value` is the raw one, whose failed conversions are in `u:<field>`. `latest`: facts after this instant are refused; only the model's `occurred` field is held against it.
+    `value` is the raw one, whose failed conversions are in `u:<field>`. Facts after `latest` are refused: only the
+    model's `occurred` field is held against it.
     """
     arrow, optional = field_type(model, name)
     info = model.model_fields[name]
@@ -255,8 +262,15 @@ def _limit_checks(name: str, target: str, limit: Any, f: str) -> Iterator[Check]
 
 
 def plain_decimal(sql: str) -> str:
-    """SQL that writes a decimal without trailing zeros: 2.5, 100, 0."""
-    return f"rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.')"
+    """SQL that writes a decimal without trailing zeros: 2.5, 100, 0.
+
+    Trimming is slow, so it is left to what the faster ways do not spell exactly: many digits, very small numbers.
+    """
+    return (
+        f"(CASE WHEN {sql} = trunc({sql}) THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) "
+        f"WHEN abs({sql}) BETWEEN 0.001 AND 99999999 THEN CAST(CAST({sql} AS DOUBLE) AS VARCHAR) "
+        f"ELSE rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.') END)"
+    )
 
 
 def record_id_sql(model: type[Record]) -> str:

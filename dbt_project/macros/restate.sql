@@ -24,3 +24,18 @@
     )
     {% endif %}
 {%- endmacro %}
+
+{# The first and last day among the keys to restate, widened by what a time zone can shift, as a filter on a raw column
+   that can be checked before anything is joined. Nothing to restate: nothing passes. #}
+{% macro within_touched(column, touched, day='business_date', open_end=false) -%}
+    {%- if is_incremental() and execute -%}
+        {%- set bounds = run_query('select min(' ~ day ~ ')::varchar, max(' ~ day ~ ')::varchar from ' ~ touched) -%}
+        {%- set first, last = bounds.columns[0].values()[0], bounds.columns[1].values()[0] -%}
+        {%- if first is none -%} false
+        {%- elif first < '0100' -%} true
+        {%- elif open_end -%} {{ column }} >= date '{{ first }}' - 2
+        {%- else -%} {{ column }} >= date '{{ first }}' - 2 and {{ column }} < date '{{ last }}' + 3
+        {%- endif -%}
+    {%- else -%} true
+    {%- endif -%}
+{%- endmacro %}

@@ -8,8 +8,8 @@ with totals as (
 
 lines as (
     select source, order_code, sum(gross_amount) as amount
-    from {{ ref('int_order_lines__resolved') }}
-    where superseded_load is null and status <> 'cancelled'
+    from {{ ref('fct_order_line') }}
+    where status <> 'cancelled'
     group by all
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 _STEPS = 20
 _MOST_ROWS = 60_000
 _PRIOR_ROWS = 4_000
+_LUCK = 1.5
 
 
 def greedy_weights(
@@ -43,7 +44,9 @@ def greedy_weights(
         best = int(np.argmin(losses))
         total[best] += 1
         current += means[best]
-    return total / total.sum()
+    # One lucky step is no skill, and every model in the blend costs time each morning.
+    weights = np.where(total > _LUCK, total, 0.0)
+    return weights / weights.sum()
 
 
 def _deviance(actual: np.ndarray, mean: np.ndarray) -> float:

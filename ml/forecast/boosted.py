@@ -63,13 +63,14 @@ def training_rows(builder: FeatureBuilder, config: BoostedConfig, until: int, ho
     """
     rng = np.random.default_rng(seed)
     origins = _origins(until, horizon)
-    per_origin = max(1, config.rows // max(len(origins), 1))
+    wanted = max(config.rows_least, config.rows_per_series * len(builder.first))
+    per_origin = max(1, min(config.rows, wanted) // max(len(origins), 1))
     values, targets, weights, names = [], [], [], ()
     for origin in origins:
         ahead = min(horizon, until - origin)
         alive = np.flatnonzero(builder.first <= origin - min(7, origin))
-        wanted = max(1, per_origin // ahead)
-        rows = np.sort(rng.permutation(alive)[:wanted]) if len(alive) > wanted else alive
+        count = max(1, per_origin // ahead)
+        rows = np.sort(rng.permutation(alive)[:count]) if len(alive) > count else alive
         if not len(rows):
             continue
         block = builder.block(origin, ahead, rows)

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from connectors.errors import StockflowError
+OUR_PACKAGES = ("connectors", "ml", "operations", "orchestration")
 
 app = typer.Typer(
     name="stockflow",
@@ -25,6 +25,9 @@ def main() -> None:
     register.commands(app)
     try:
         app()
-    except StockflowError as error:
+    except Exception as error:
+        # Every error that our own packages define is a sentence for the user; anything else is a fault of ours.
+        if type(error).__module__.partition(".")[0] not in OUR_PACKAGES:
+            raise
         Console(stderr=True, soft_wrap=True, highlight=False).print(str(error), markup=False)
         sys.exit(1)

@@ -34,7 +34,7 @@ class MemoryManifest:
         ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_landing(tmp_path_factory):
     """A callable that opens a fresh, empty landing location on disk."""
     return lambda: Landing(str(tmp_path_factory.mktemp("landing")), MemoryManifest())

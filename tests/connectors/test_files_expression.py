@@ -7,18 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.files.expression import (
-    ExpressionError,
-    Kind,
-    Scope,
-    Value,
-    compile_condition,
-    compile_expression,
-    function_names,
-)
+from connectors.files.expression import compile_condition, compile_expression
+from connectors.files.functions import function_names
+from connectors.files.values import ExpressionError, Kind, Scope, Value
 
 COLUMNS = {"a": ("VARCHAR", Kind.TEXT), "n": ("DOUBLE", Kind.NUMBER), "day": ("DATE", Kind.DATE),
-           "ts": ("TIMESTAMP", Kind.TIME), "Ünit price": ("VARCHAR", Kind.TEXT), "secret": ("VARCHAR", Kind.TEXT)}  # fmt: skip
+           "ts": ("TIMESTAMP", Kind.TIME), "Ünit price": ("VARCHAR", Kind.TEXT),
+           "secret": ("VARCHAR", Kind.TEXT)}  # fmt: skip
 ROW = ("' 12,5 '", "2.5", "DATE '2010-07-01'", "TIMESTAMP '2010-07-01 12:00'", "'x'", "'13085'")
 
 
@@ -131,7 +126,8 @@ def test_what_is_not_on_the_list_is_refused(text):
 
 
 FRAGMENTS = [*ATTACKS, "a", "n", "day", "'x'", "(", ")", ",", "+", "=", "and", "upper(", "coalesce(", "case when",
-             "then", "else", "end", "from", "select", "read_text('/etc/passwd')", "--", "/*", "*/", ";", "'", '"']  # fmt: skip
+             "then", "else", "end", "from", "select", "read_text('/etc/passwd')", "--",
+             "/*", "*/", ";", "'", '"']  # fmt: skip
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=6).map(" ".join))

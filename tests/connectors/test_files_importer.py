@@ -137,7 +137,8 @@ def test_every_row_is_accepted_unchanged_or_quarantined_and_the_lines_say_so(mak
     assert (report.accepted, report.unchanged, report.quarantined) == (3, 1, 7)
     assert report.received == 11
     assert report.reasons == {
-        "test_sale": 1, "unit_price_greater_than_equal": 1, "quantity_decimal_parsing": 1, "ordered_at_datetime_parsing": 1,
+        "test_sale": 1, "unit_price_greater_than_equal": 1, "quantity_decimal_parsing": 1,
+        "ordered_at_datetime_parsing": 1,
         "ordered_at_in_the_future": 1, "item_code_missing": 1, "wrong_number_of_fields": 1,
     }  # fmt: skip
     lines = report.lines()
@@ -214,14 +215,18 @@ def test_the_same_lines_in_another_format_and_order_are_unchanged(make_landing, 
 
 
 LINES = st.lists(
-    st.tuples(st.integers(0, 4), st.sampled_from("AB"), st.sampled_from(["1", "2", "-1"]), st.sampled_from(["2.5", "3"])),
+    st.tuples(
+        st.integers(0, 4), st.sampled_from("AB"), st.sampled_from(["1", "2", "-1"]), st.sampled_from(["2.5", "3"])
+    ),
     min_size=1,
     max_size=30,
 )
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(lines=LINES, cut=st.tuples(st.integers(0, 5), st.integers(0, 5)), seed=st.integers(0, 99), chunk=st.integers(1, 40))
+@given(
+    lines=LINES, cut=st.tuples(st.integers(0, 5), st.integers(0, 5)), seed=st.integers(0, 99), chunk=st.integers(1, 40)
+)
 def test_overlapping_exports_of_whole_documents_land_what_the_whole_file_lands(
     make_landing, tmp_path_factory, lines, cut, seed, chunk
 ):
@@ -310,7 +315,11 @@ def test_a_row_that_makes_several_records_counts_once_and_lands_whole_or_not_at_
             ]
         },
     }  # fmt: skip
-    rows = [["S1", "A", "2026-05-01", "2", "1"], ["S1", "B", "2026-05-01", "0", "0.5"], ["S2", "A", "2026-05-01", "3", "1.5"]]
+    rows = [
+        ["S1", "A", "2026-05-01", "2", "1"],
+        ["S1", "B", "2026-05-01", "0", "0.5"],
+        ["S2", "A", "2026-05-01", "3", "1.5"],
+    ]
     landing = make_landing()
     report = run(landing, save(tmp_path / "f.csv", rows, ["shop", "item", "day", "qty", "share"]), parse_mapping(both))
     assert (report.accepted, report.unchanged, report.quarantined) == (2, 0, 1)

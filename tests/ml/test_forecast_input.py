@@ -44,24 +44,40 @@ def steady(days=90, series=30, seed=0):
     return [rows(rng.integers(0, 5, days), sku=f"P{i:02d}") for i in range(series)]
 
 
-@pytest.mark.parametrize(
-    "quantities",
-    [[0] * 90, [3], [3] * 90, [1, 0], [0] * 89 + [2], [5] + [0] * 89, [-2] * 60, [0.25, 1.5] * 40, list(range(100))],
-    ids=["zeros", "one", "constant", "two", "last", "first", "negative", "fractions", "ramp"],
-)
-@pytest.mark.parametrize("alone", [True, False])
-def test_odd_series(quantities, alone):
-    frame = rows(quantities)
-    company = [] if alone else steady()
-    if company:  # all end on the same day
-        frame["date"] += company[0]["date"].max() - frame["date"].max()
-    blend = check(run(pd.concat([frame, *company]), horizon=14, config=QUICK), 1 + len(company))
-    mean = blend.loc[blend["sku"] == "A", "mean"].mean()
+ODD = {
+    "zeros": [0] * 90,
+    "one": [3],
+    "constant": [3] * 90,
+    "two": [1, 0],
+    "last": [0] * 89 + [2],
+    "first": [5] + [0] * 89,
+    "negative": [-2] * 60,
+    "fractions": [0.25, 1.5] * 40,
+    "ramp": list(range(90)),
+}
+
+
+def sensible(name: str, blend: pd.DataFrame) -> None:
+    quantities, mean = ODD[name], blend["mean"].mean()
     assert mean <= 2 * max(*quantities, 0) + 0.5
-    if quantities == [3] * 90:
+    if name == "constant":
         assert mean == pytest.approx(3, rel=0.15)
     if not any(q > 0 for q in quantities):
         assert mean == 0
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_series_alone(name):
+    sensible(name, check(run(rows(ODD[name]), horizon=14, config=QUICK), 1))
+
+
+def test_odd_series_among_others():
+    company = steady()
+    last = company[0]["date"].max()
+    odd = [rows(q, sku=name).assign(date=lambda f: f["date"] + (last - f["date"].max())) for name, q in ODD.items()]
+    blend = check(run(pd.concat([*odd, *company]), horizon=14, config=QUICK), len(odd) + len(company))
+    for name in ODD:
+        sensible(name, blend[blend["sku"] == name])
 
 
 def test_no_rows_at_all():

@@ -6,16 +6,21 @@
 -- Signed quantities by kind of movement, for each item, stock location and business day on which something moved.
 with movements as (
     select item_key, stock_location_key as location_key, business_date, 'sales' as kind, -quantity_base as quantity
-    from {{ ref('int_stock_sales') }} where superseded_load is null
+    from {{ ref('int_stock_sales') }}
+    where superseded_load is null and {{ within_touched('ordered_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
     union all
     select item_key, stock_location_key, business_date, 'returns', quantity_base
-    from {{ ref('int_return_lines__resolved') }} where superseded_load is null and is_restocked
+    from {{ ref('int_return_lines__resolved') }}
+    where superseded_load is null and is_restocked
+        and {{ within_touched('returned_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
     union all
     select item_key, stock_location_key, business_date, 'receipts', quantity_base
-    from {{ ref('int_receipt_lines__resolved') }} where superseded_load is null
+    from {{ ref('int_receipt_lines__resolved') }}
+    where superseded_load is null and {{ within_touched('received_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
     union all
     select item_key, stock_location_key, business_date, kind, quantity_base
-    from {{ ref('int_stock_movements__resolved') }} where superseded_load is null
+    from {{ ref('int_stock_movements__resolved') }}
+    where superseded_load is null and {{ within_touched('moved_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
 )
 
 select

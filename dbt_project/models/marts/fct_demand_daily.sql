@@ -58,6 +58,7 @@ sold as (
     semi join touched using (item_key, location_key, business_date)
     {% endif %}
     where l.superseded_load is null and l.business_date < {{ cycle_date() }}
+        and {{ within_touched('l.ordered_at', ref('int_demand__touched')) }}
     group by all
 ),
 
@@ -66,6 +67,7 @@ opening as (
     from {{ ref('stg_landing__opening_days') }} as o
     {{ resolve('location', 'o', 'location_code', 'o.date_on', 'place') }}
     where o.superseded_load is null and place.key is not null
+        and {{ within_touched('o.date_on', ref('int_demand__touched')) }}
     group by all
 ),
 
@@ -74,7 +76,7 @@ stated as (
     from {{ ref('stg_landing__availability') }} as a
     {{ resolve('item', 'a', 'item_code', 'a.date_on', 'item') }}
     {{ resolve('location', 'a', 'location_code', 'a.date_on', 'place') }}
-    where a.superseded_load is null
+    where a.superseded_load is null and {{ within_touched('a.date_on', ref('int_demand__touched')) }}
     group by all
 )
 
@@ -111,6 +113,7 @@ left join series using (item_key, location_key)
 left join {{ ref('fct_inventory_daily') }} as inv
     on inv.item_key = spine.item_key and inv.location_key = series.stock_location_key
     and inv.business_date = spine.business_date
+    and {{ within_touched('inv.business_date', ref('int_demand__touched')) }}
 left join {{ ref('int_items') }} as i on i.item_key = spine.item_key
 left join {{ ref('int_promotion_days') }} as p_exact
     on p_exact.item_key = spine.item_key and p_exact.location_key = spine.location_key and p_exact.business_date = spine.business_date

@@ -1,7 +1,7 @@
 -- Stock that cannot be or does not agree with what a system states, with the likeliest reason; nothing is hidden.
 with latest as (
-    select * from {{ ref('fct_inventory_daily') }}
-    qualify row_number() over (partition by item_key, location_key order by business_date desc) = 1
+    -- Every series has a row for the last day.
+    select * from {{ ref('fct_inventory_daily') }} where business_date = {{ cycle_date() }} - 1
 )
 
 select

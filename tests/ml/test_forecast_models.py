@@ -1,0 +1,96 @@
+"""The single models, and that importing the package stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.forecast import BoostedConfig, ForecastConfig, RecurrentConfig, load, predict, statistical, train
+from ml.forecast.blend import greedy_weights
+from ml.forecast.paths import Dependence, draw, fit_dependence
+
+
+def weekly(series: int, days: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    dates = pd.date_range("2025-01-06", periods=days)
+    promo = rng.random((series, days)) < 0.2
+    rate = (
+        rng.gamma(3, 2, series)[:, None]
+        * np.array([0.5, 0.6, 0.8, 1, 1.2, 1.8, 1.1])[np.arange(days) % 7]
+        * (1 + promo)
+    )
+    keys = pd.DataFrame({"sku": [f"P{i:02d}" for i in range(series)], "location": "S"})
+    return keys.merge(pd.DataFrame({"date": dates}), how="cross").assign(
+        quantity=rng.poisson(rate).ravel(), promo=promo.ravel().astype(float), weather=rng.normal(size=series * days)
+    )
+
+
+def test_the_lstm_learns_weekdays_and_promotions_and_comes_back_from_its_files(tmp_path):
+    frame = weekly(60, 126)
+    cut = frame["date"].max() - pd.Timedelta(days=14)
+    history, future = frame[frame["date"] <= cut], frame[frame["date"] > cut]
+    config = ForecastConfig(
+        origins=1,
+        boosted=BoostedConfig(enabled=False),
+        recurrent=RecurrentConfig(hidden=16, steps=120, batch=64, window=28, learning_rate=0.01),
+    )
+    state = np.random.get_state()[1].copy()
+    model = train(history, horizon=14, known_future=["promo"], past_only=["weather"], config=config, seed=1)
+    assert np.array_equal(state, np.random.get_state()[1])  # the process's random state is its own
+    forecasts, _, _ = predict(model, history, future)
+    errors = {
+        name: np.abs(part.merge(future)["quantity"] - part.merge(future)["mean"]).sum() / future["quantity"].sum()
+        for name, part in forecasts.groupby("model")
+    }
+    assert errors["lstm"] < 0.85 * errors["seasonal_naive"], errors
+    model.save(tmp_path / "model")
+    assert not [p for p in (tmp_path / "model").iterdir() if p.suffix not in (".json", ".safetensors", ".ubj")]
+    again, _, _ = predict(load(tmp_path / "model"), history, future)
+    pd.testing.assert_frame_equal(forecasts, again)
+
+
+def test_importing_forecasting_loads_no_heavy_library():
+    code = "import sys, ml.forecast, ml.demand, orchestration.cli.forecast; print([m for m in ('torch', 'xgboost', 'neuralforecast', 'ray') if m in sys.modules])"  # fmt: skip
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_statistical_methods_on_series_whose_answer_is_known():
+    week = np.tile(np.arange(7.0, dtype=np.float32), 12)[None]
+    assert np.array_equal(statistical.seasonal_naive(week, 9)[0], np.arange(9) % 7)
+    assert statistical.moving_average(week, 3)[0] == pytest.approx([3, 3, 3])
+    assert statistical.weekday_profile(week, 7)[0] == pytest.approx(np.arange(7), abs=0.8)
+    sparse = np.zeros((1, 200), np.float32)
+    sparse[0, ::5] = 4
+    assert statistical.croston_sba(sparse, 1)[0, 0] == pytest.approx(0.95 * 4 / 5, rel=0.02)
+    assert statistical.tsb(sparse, 1)[0, 0] == pytest.approx(0.8, rel=0.15)
+    ended = np.where(np.arange(200) < 100, sparse, 0)
+    assert statistical.tsb(ended, 1)[0, 0] < 0.02  # a product that stopped fades
+    nothing = np.full((2, 30), np.nan, np.float32)
+    for method in statistical.METHODS.values():
+        assert np.array_equal(method(nothing, 4), np.zeros((2, 4)))
+
+
+def test_a_model_that_earns_nothing_gets_no_weight():
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(3, 2, 5000)
+    actual = rng.poisson(truth).astype(float)
+    means = np.stack([truth * rng.gamma(20, 1 / 20, 5000), truth * rng.gamma(20, 1 / 20, 5000), rng.gamma(3, 2, 5000)])
+    weights = greedy_weights(actual, means, np.array([True, True, True]))
+    assert weights[2] == 0
+    assert weights[:2] == pytest.approx([0.5, 0.5], abs=0.16)
+    assert greedy_weights(actual, means, np.array([False, True, True]))[0] == 0
+
+
+def test_the_dependence_of_paths_is_recovered_from_paths():
+    quantiles = np.linspace(10, 90, 23)[None, None].repeat(400, 0).repeat(14, 1).astype(np.float32)
+    for template in (Dependence(0.3, 0.4), Dependence(0.0, 0.0)):
+        paths = draw(quantiles, 20, seed=0, dependence=template)
+        u = paths.reshape(-1, 14).argsort(axis=0).argsort(axis=0) / (400 * 20)
+        found = fit_dependence(u)
+        assert found.common == pytest.approx(template.common, abs=0.05)
+        assert found.persistence == pytest.approx(template.persistence, abs=0.07)
