@@ -10,9 +10,10 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import typing
 from pathlib import Path
+from typing import Any, Literal
 
-import click
 import typer
 import yaml
 from pydantic import BaseModel
@@ -77,16 +78,16 @@ def marts_table() -> str:
     return "\n".join(parts).rstrip()
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, Any]:
     """Every command of the command line that does something, by what is typed: `user create`."""
     from orchestration.cli import app, register
 
     register.commands(app)
-    found: dict[str, click.Command] = {}
+    found: dict[str, Any] = {}
 
-    def walk(prefix: str, group: click.Group) -> None:
+    def walk(prefix: str, group: Any) -> None:
         for name, command in group.commands.items():
-            if isinstance(command, click.Group):
+            if hasattr(command, "commands"):
                 walk(f"{prefix}{name} ", command)
             else:
                 found[prefix + name] = command
@@ -98,11 +99,13 @@ def commands() -> dict[str, click.Command]:
 def commands_list() -> str:
     parts = []
     for name, command in commands().items():
-        arguments = [p for p in command.params if isinstance(p, click.Argument)]
-        usage = " ".join(f"[{_argument(p)}]" if not p.required else _argument(p) for p in arguments)
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        options = [p for p in command.params if p.param_type_name != "argument"]
+        words = [_argument(command, p) if p.required else f"[{_argument(command, p)}]" for p in arguments]
+        words += [f"{p.opts[0]} {p.name.upper()}" for p in options if p.required]
+        usage = " ".join(words)
         parts.append(f"### stockflow {name}\n\n```\n{f'stockflow {name} {usage}'.strip()}\n```\n")
         parts.append(" ".join(command.help.split()) + "\n")
-        options = [p for p in command.params if not isinstance(p, click.Argument)]
         if options:
             parts.append("| option | meaning |\n| --- | --- |")
             parts += [f"| `{', '.join(p.opts)}` | {_cell(_help(p))} |" for p in options]
@@ -110,12 +113,14 @@ def commands_list() -> str:
     return "\n".join(parts).rstrip()
 
 
-def _argument(parameter: click.Argument) -> str:
-    choices = getattr(parameter.type, "choices", None)
-    return "|".join(choices) if choices else (parameter.metavar or parameter.name).upper()
+def _argument(command: Any, parameter: Any) -> str:
+    """What to type: its name, or the words there are to choose from."""
+    kind = typing.get_type_hints(command.callback).get(parameter.name)
+    words = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    return "|".join(words) or parameter.name.upper()
 
 
-def _help(parameter: click.Option) -> str:
+def _help(parameter: Any) -> str:
     default = parameter.default
     shown = default is not None and default is not False and default != "" and not callable(default)
     return (parameter.help or "") + (f" (default {default})" if shown else "")
