@@ -61,13 +61,10 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             deps=raw_keys,
             group_name="landing",
             kinds={"duckdb"},
-<<<<<<< HEAD
             automation_condition=arrived,
-=======
             description=TOUCHED
             if entity == "touched_code"
             else f"Every landed version of {entity.replace('_', ' ')} in the warehouse, the current one marked.",
->>>>>>> docs
         )
         for entity in [*ENTITIES, "touched_code"]
     ] + [
@@ -76,11 +73,8 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             deps=raw_keys,
             group_name="landing",
             kinds={"postgres"},
-<<<<<<< HEAD
             automation_condition=arrived,
-=======
             description=OPERATIONS_TABLES[table],
->>>>>>> docs
         )
         for table in OPERATIONS_TABLES
     ]

@@ -9,11 +9,7 @@ from collections.abc import Iterator
 import typer
 from sqlalchemy import Engine
 
-<<<<<<< HEAD
-from orchestration.cli import approvals, asking, backup, demo, forecast, imports, project, service
-=======
-from orchestration.cli import approvals, asking, bi, demo, forecast, imports, project, service
->>>>>>> docs
+from orchestration.cli import approvals, asking, backup, bi, demo, forecast, imports, project, service
 from orchestration.settings import Settings
 
 
@@ -27,12 +23,9 @@ def commands(app: typer.Typer) -> None:
     app.command()(forecast.forecast)
     app.command()(asking.explain)
     app.command()(asking.doctor)
-<<<<<<< HEAD
     app.command()(backup.backup)
     app.command()(backup.restore)
-=======
     app.command()(bi.bi)
->>>>>>> docs
     approvals.register(app, _engine, _token)
 
 
