@@ -12,6 +12,9 @@ from orchestration.settings import DBT_PROJECT
 from orchestration.warehouse.fingerprint import models_fingerprint
 from orchestration.warehouse.load import BuildState, build_state, newest_load
 
+DBT_BUILD = ("build", "--exclude-resource-type", "unit_test")
+"""Models and the tests of their data; unit tests are the test suite's."""
+
 
 @dataclass(frozen=True)
 class Build:
@@ -40,7 +43,7 @@ def plan_build(db: duckdb.DuckDBPyConnection, cycle: dt.date, *, timezone: str, 
             anew,
         ],
     )
-    return Build(["build", *(["--full-refresh"] if anew else [])], after)
+    return Build([*DBT_BUILD, *(["--full-refresh"] if anew else [])], after)
 
 
 def dbt_environment(warehouse: Path) -> dict[str, str]:
