@@ -26,7 +26,7 @@ from connectors.records import (
     Supplier,
 )
 from orchestration.settings import DBT_PROJECT
-from orchestration.warehouse.build import dbt_environment
+from orchestration.warehouse.build import dbt_environment, plan_build
 from tests.orchestration.small_shop import SmallShop, at, on
 
 
@@ -167,3 +167,11 @@ def test_the_models_do_what_their_examples_say(built):
     assert {name: told for name, told in said.items() if told[0] != "pass"} == {}
     examples = yaml.safe_load((DBT_PROJECT / "models" / "_unit_tests.yml").read_text())["unit_tests"]
     assert set(said) == {example["name"] for example in examples}
+
+
+def test_another_reporting_currency_builds_everything_anew(built):
+    with built.warehouse.connect() as db:
+        same = plan_build(db, on(8), timezone="UTC", reporting_currency="EUR")
+        other = plan_build(db, on(8), timezone="UTC", reporting_currency="CNY")
+    assert "--full-refresh" not in same.arguments
+    assert "--full-refresh" in other.arguments
