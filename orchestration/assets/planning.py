@@ -183,7 +183,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
     def build_reports(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, stockflow: StockflowResource
     ) -> Iterator[Any]:
-        yield from run_dbt(context, dbt, stockflow.app, ["build"])
+        from orchestration.warehouse.build import DBT_BUILD
+
+        yield from run_dbt(context, dbt, stockflow.app, list(DBT_BUILD))
 
     @dg.asset(
         key=["published", "reports"],

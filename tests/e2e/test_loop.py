@@ -223,7 +223,7 @@ def test_explaining_a_proposal_computes_the_same_number_again(story):
 
 
 def in_the_erp(story: Story, key: str) -> list[dict]:
-    path = "/erp/transfers" if key.startswith("tr") else "/erp/purchase-orders"
+    path = "/erp/transfers" if key.startswith("to_") else "/erp/purchase-orders"
     return story.home.get(path, reference=key)["records"]
 
 
