@@ -50,10 +50,17 @@ def execute(
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """What went wrong, a sentence for each failed step: the innermost reason rather than the wrapping."""
+    """What went wrong, a sentence for each failed step or check: the innermost reason rather than the wrapping."""
     found = []
+    checked = set()
     for event in result.all_events:
-        if event.event_type == dg.DagsterEventType.STEP_FAILURE and event.event_specific_data.error:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.event_specific_data
+            if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR and check.description:
+                found.append(f"{check.check_name}: {check.description}")
+                checked.add(event.step_key)
+        is_told = event.step_key in checked
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE and event.event_specific_data.error and not is_told:
             error = event.event_specific_data.error
             while error.cause is not None:
                 error = error.cause

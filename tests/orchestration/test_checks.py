@@ -10,6 +10,7 @@ import pytest
 
 from ml.forecast.config import QUANTILE_COLUMNS
 from orchestration.checks import demand_reaches, forecasts_cover, sales_arrived, stock_is_known
+from orchestration.execution import failures
 from orchestration.planning.history import HORIZON_DAYS
 
 MORNING = dt.date(2026, 3, 2)
@@ -121,3 +122,27 @@ def test_stock_that_was_known_must_still_be_known():
     assert outcome(stock_is_known(10, 100, None)) == WARN, "nobody ever counted"
     assert outcome(stock_is_known(10, 100, 95)) == WARN, "nor the day before"
     assert outcome(stock_is_known(10, 100, 3)) == ERROR, "the feed broke over night"
+
+
+def test_a_check_that_blocks_stops_what_comes_next_and_says_why():
+    """In a job as ours are run: the sentence of the check is the reason that people are given."""
+
+    @dg.asset
+    def demand():
+        return 1
+
+    @dg.asset_check(asset=demand, blocking=True)
+    def demand_is_there():
+        return stock_is_known(0, 10, 0)
+
+    @dg.asset(deps=[demand])
+    def planned():
+        raise AssertionError("must not be planned")
+
+    job = dg.Definitions(
+        [demand, planned], asset_checks=[demand_is_there], jobs=[dg.define_asset_job("job")]
+    ).resolve_job_def("job")  # fmt: skip
+    result = job.execute_in_process(raise_on_error=False)
+    assert not result.success
+    (reason,) = failures(result)
+    assert reason.startswith("demand_is_there: Stock is known for 0 of 10 series")

@@ -102,7 +102,7 @@ def test_the_daily_job_waits_for_what_blocks(repository, before, after):
 def test_loading_imports_nothing_heavy(tmp_path):
     prepare_project()
     code = (
-        "import sys; from orchestration.definitions import defs; defs.load_fn() if hasattr(defs, 'load_fn') else defs();"
+        "import sys; from orchestration.definitions import defs; repository = defs().get_repository_def();"
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
