@@ -80,7 +80,8 @@ def naive_frame(history: pd.DataFrame, horizon: int) -> dict[str, pd.DataFrame]:
     errors["MovingAverage28"] = (values - np.nanmean(values[:, -91:], axis=1, keepdims=True))[:, -91:]
     result = {}
     for name, mean in (("SeasonalNaive", repeated), ("MovingAverage28", average)):
-        spread = np.nan_to_num(np.nanquantile(errors[name], LEVELS, axis=1).T)
+        known = np.where(np.isfinite(errors[name]).any(axis=1, keepdims=True), errors[name], 0.0)
+        spread = np.nanquantile(known, LEVELS, axis=1).T
         result[name] = _long(table, mean, np.maximum(mean[:, :, None] + spread[:, None, :], 0), horizon)
     result["SeasonalNaive"]["q50"] = result["SeasonalNaive"]["mean"]
     return result

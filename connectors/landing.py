@@ -292,9 +292,7 @@ class Landing:
 
         Files younger than `older_than` may belong to a pull under way and stay. Returns the deleted paths.
         """
-        files = self.manifest.files()
-        named = {f["path"] for f in files if f["path"]}
-        named |= {f"{f['source']}/_quarantine/{f['batch_id']}.parquet" for f in files if f["quarantined"]}
+        named = named_paths(self.manifest.files())
         oldest = self._clock() - older_than
         deleted = []
         for found in self._fs.find(self._root) if self._fs.exists(self._root) else []:
@@ -303,6 +301,17 @@ class Landing:
                 self._fs.rm_file(found)
                 deleted.append(path)
         return deleted
+
+
+def named_paths(files: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The paths, relative to the landing location, that exist by these manifest rows, quarantine included."""
+    named = set()
+    for file in files:
+        if file["path"]:
+            named.add(file["path"])
+        if file["quarantined"]:
+            named.add(f"{file['source']}/_quarantine/{file['batch_id']}.parquet")
+    return named
 
 
 def _spelled(model: type[Record], content: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from operations import audit
 from operations.errors import Conflict, Invalid, NotAllowed, NotAuthenticated, NotFound
-from operations.schema import api_token, app_user, role_grant
+from operations.schema import api_token, app_user, login, role_grant
 
 ROLES = ("viewer", "planner", "approver", "admin")
 TOKEN_PREFIX = "sf_"  # noqa: S105 - what a leaked token is recognised by
@@ -155,6 +155,48 @@ def principal(engine: Engine, username: str) -> Principal:
         if not active:
             raise NotAuthenticated(f"There is no active user {username}.")
         return _principal(db, username)
+
+
+def link_login(engine: Engine, username: str, system: str, name: str, *, actor: str) -> None:
+    """Says that whom `system` (slack, say) calls `name` is this user; whoever it was before is no longer."""
+    with engine.begin() as db:
+        _require_user(db, username)
+        values = {"username": username, "granted_by": actor}
+        db.execute(
+            insert(login)
+            .values(system=system, login=name, **values)
+            .on_conflict_do_update(index_elements=["system", "login"], set_={**values, "granted_at": sa.func.now()})
+        )
+        audit.record(
+            db, actor=actor, action="link", subject="user", subject_ids=[username],
+            detail={"system": system, "login": name},
+        )  # fmt: skip
+
+
+def unlink_login(engine: Engine, system: str, name: str, *, actor: str) -> None:
+    """Takes a login away; NotFound where there is none."""
+    with engine.begin() as db:
+        is_it = sa.and_(login.c.system == system, login.c.login == name)
+        username = db.execute(login.delete().where(is_it).returning(login.c.username)).scalar()
+        if username is None:
+            raise NotFound(f"Nobody is known as {name} in {system}.")
+        audit.record(
+            db, actor=actor, action="unlink", subject="user", subject_ids=[username],
+            detail={"system": system, "login": name},
+        )  # fmt: skip
+
+
+def principal_of_login(engine: Engine, system: str, name: str) -> Principal:
+    """Who a login of another system, which has proved that it is them, belongs to; NotAuthenticated where nobody."""
+    with engine.connect() as db:
+        username = db.execute(
+            sa.select(login.c.username).where(login.c.system == system, login.c.login == name)
+        ).scalar()
+    if username is None:
+        raise NotAuthenticated(
+            f"Stockflow does not know you: ask an administrator to run `stockflow user link USERNAME {system} {name}`."
+        )
+    return principal(engine, username)
 
 
 def users(engine: Engine) -> list[dict[str, Any]]:

@@ -107,6 +107,18 @@ def reject(
     return Decided(found, [row["proposal_id"] for row in already], [])
 
 
+def decisions_of(engine: Engine, cycle_date: dt.date) -> dict[str, tuple[str, str]]:
+    """(action, actor) of the newest decision on each proposal of a cycle."""
+    query = (
+        sa.select(decision.c.proposal_id, decision.c.action, decision.c.actor)
+        .join(proposal, proposal.c.proposal_id == decision.c.proposal_id)
+        .where(proposal.c.cycle_date == cycle_date)
+        .order_by(decision.c.decision_id)
+    )
+    with engine.connect() as db:
+        return {row.proposal_id: (row.action, row.actor) for row in db.execute(query)}
+
+
 def _selected(
     db: Connection, ids: Sequence[str] | None, where: Filter | None, done: tuple[str, ...]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL
 
@@ -77,6 +78,35 @@ def restore(owner: URL, path: Path | str, *, app_role: str = "stockflow_app") ->
         upgrade(engine, app_role)
     finally:
         engine.dispose()
+
+
+def landed_files(path: Path | str) -> list[dict[str, Any]]:
+    """The landing manifest as it is in a dump: source, batch_id, path (None where nothing was accepted), quarantined.
+
+    Raises Invalid when the file is no backup.
+    """
+    read = binaries.run(
+        "pg_restore", "--data-only", "--schema=operations", "--table=landing_manifest", "--file=-", path, timeout=None
+    )
+    if read.returncode:
+        raise Invalid(f"{path} is not a backup made by Stockflow, or is damaged: {_last(read.stderr)}")
+    rows: list[dict[str, Any]] = []
+    columns: list[str] | None = None
+    for line in read.stdout.splitlines():
+        if columns is None:
+            if line.startswith("COPY operations.landing_manifest ("):
+                columns = [name.strip(' "') for name in line[line.index("(") + 1 : line.index(")")].split(",")]
+        elif line == "\\.":
+            columns = None
+        else:
+            row = dict(zip(columns, line.split("\t"), strict=True))
+            rows.append(
+                {
+                    "source": row["source"], "batch_id": row["batch_id"], "quarantined": int(row["quarantined"]),
+                    "path": None if row["path"] == "\\N" else row["path"],
+                }
+            )  # fmt: skip
+    return rows
 
 
 def _run(program: str, url: URL, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,6 +96,15 @@ def process(
             break
         counts[outcome] += 1
     return Processed(**counts)
+
+
+def due(engine: Engine, sources: Collection[str], now: dt.datetime) -> list[str]:
+    """What `process` would work on now: source, event and tries of each, so that any progress changes the list."""
+    rows = sa.select(inbox.c.source, inbox.c.event_id, inbox.c.attempts).where(
+        inbox.c.status == "received", inbox.c.available_at <= now, inbox.c.source.in_(list(sources))
+    )
+    with engine.connect() as db:
+        return [":".join(map(str, row)) for row in db.execute(rows.order_by(inbox.c.source, inbox.c.event_id))]
 
 
 def retry(engine: Engine, source: str, event_id: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from connectors.errors import PermanentError
 from connectors.landing import Landing
 from connectors.source import Source
 from operations import access, database, migrations
@@ -44,6 +45,10 @@ class Application:
     # -- Life ----------------------------------------------------------------------------------------------------------
 
     def open(self) -> Application:
+        if self.settings.unfinished_restore.exists():
+            raise PermanentError(
+                f"A restore into {self.settings.home} was interrupted: run `stockflow restore` with the same backup again."
+            )
         self.settings.home.mkdir(parents=True, exist_ok=True)
         self.postgres.start()
         migrations.upgrade(self.owner_engine, self.postgres.names.role("app"))

@@ -52,6 +52,7 @@ def _configuration(home: Path) -> dict[str, object]:
             "free_slots_after_run_end_seconds": 60,
         },
         "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
+        "freshness": {"enabled": True},
         "retention": {
             "schedule": {"purge_after_days": 90},
             "sensor": {"purge_after_days": {"skipped": 3, "success": 30, "failure": 90, "started": -1}},

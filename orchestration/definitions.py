@@ -10,12 +10,14 @@ from dagster_dbt import DbtCliResource
 
 from orchestration.application import configured_sources
 from orchestration.assets.delivery import delivered_documents
-from orchestration.assets.ingestion import ingestion_assets, raw_key
+from orchestration.assets.ingestion import file_specs, ingestion_assets, raw_key
 from orchestration.assets.marts import load_asset, mart_assets, publish_asset
 from orchestration.assets.planning import planning_assets
+from orchestration.assets.telling import digest_asset
+from orchestration.checks import quality_checks
 from orchestration.resources import StockflowResource
 from orchestration.schedules import cycle_partitions, jobs_and_schedules
-from orchestration.sensors import approved_orders_sensor, automation_sensor, failed_run_sensor, file_drop_sensor
+from orchestration.sensors import all_sensors
 from orchestration.settings import DBT_PROJECT, Settings
 
 
@@ -24,16 +26,21 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     # Only names and streams are read here; the key is for hashing while pulling.
     sources = configured_sources(settings, hash_key=b"")
     raw = ingestion_assets(sources)
+    files = file_specs()
     raw_keys = [raw_key(source.name, stream) for source in sources for stream in source.streams]
+    raw_keys += [spec.key for spec in files]
     load = load_asset(raw_keys)
     marts = mart_assets(business.timezone, business.reporting_currency)
     mart_keys = [key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "rpt_"))]
-    published = publish_asset(mart_keys, business.timezone)
-    planning = planning_assets(cycle_partitions(business.timezone), business.timezone)
+    published = publish_asset(mart_keys, business)
+    partitions = cycle_partitions(business.timezone)
+    planning = planning_assets(partitions, business.timezone)
+    told = [digest_asset(partitions, business.timezone)] if business.slack else []
     jobs, schedules = jobs_and_schedules(business)
     return dg.Definitions(
-        assets=[*raw, load, marts, published, *planning, delivered_documents],
-        sensors=[approved_orders_sensor, file_drop_sensor, failed_run_sensor, automation_sensor()],
+        assets=[*files, *raw, load, marts, published, *planning, *told, delivered_documents],
+        asset_checks=quality_checks(business),
+        sensors=all_sensors(business),
         jobs=jobs,
         schedules=schedules,
         resources={

@@ -8,9 +8,12 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connectors.errors import PermanentError
-from orchestration.application import Application
+
+if TYPE_CHECKING:
+    from orchestration.application import Application
 
 KINDS = ("orders", "stock", "catalog", "suppliers", "promotions")
 SUFFIXES = {".csv", ".xlsx", ".parquet"}
@@ -57,6 +60,9 @@ def import_dropped(app: Application, relative: str) -> list[str]:
         raise PermanentError(
             f"{relative} is not of the form <kind>/<mapping>/<file> with a kind of {', '.join(KINDS)}."
         )
+    if path.resolve() != drop.resolve() / relative:
+        # Left where it is: putting it away would write where the link leads.
+        raise PermanentError(f"{relative} is a link or lies behind one: put the file itself into the drop folder.")
     kind, mapping, _ = parts
     try:
         own = app.settings.home / "mappings" / f"{mapping}.yaml"

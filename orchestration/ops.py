@@ -6,6 +6,7 @@ import shutil
 import dagster as dg
 
 from connectors.errors import PermanentError
+from orchestration.assets.ingestion import file_key
 from orchestration.resources import StockflowResource
 
 KEEP_FROZEN = dt.timedelta(days=400)
@@ -28,11 +29,30 @@ def import_dropped_file(context: dg.OpExecutionContext, config: DroppedFile, sto
         raise dg.Failure(str(error), allow_retries=False) from error
     for line in lines:
         context.log.info(line)
+    kind = config.path.split("/", 1)[0]
+    context.log_event(
+        dg.AssetMaterialization(file_key(kind), metadata={"file": config.path, "report": "\n".join(lines)})
+    )
 
 
 @dg.job(description="Imports one file from the drop folder; the sensor starts one run a file.")
 def import_job():
     import_dropped_file()
+
+
+@dg.op
+def process_inbox(context: dg.OpExecutionContext, stockflow: StockflowResource) -> None:
+    """Handles events that were stored and not yet processed; what fails is tried again with backoff."""
+    from orchestration import webhooks
+
+    app = stockflow.app
+    done = webhooks.process(app.settings, app.engine)
+    context.log.info(f"{done.processed} events processed, {done.retried} to be tried again, {done.failed} failed")
+
+
+@dg.job(description="Processes events that other systems pushed to us, each once.")
+def inbox_job():
+    process_inbox()
 
 
 @dg.op

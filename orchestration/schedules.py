@@ -7,7 +7,9 @@ import dagster as dg
 
 from orchestration.assets.delivery import DOCUMENTS
 from orchestration.assets.planning import MODEL
-from orchestration.ops import import_job, maintenance_job
+from orchestration.automation import deadline
+from orchestration.checks import PLANNED
+from orchestration.ops import import_job, inbox_job, maintenance_job
 from orchestration.settings import Business
 
 FIRST_CYCLE = "2015-01-01"
@@ -21,7 +23,8 @@ def cycle_partitions(timezone: str) -> dg.DailyPartitionsDefinition:
 def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefinition]]:
     partitions = cycle_partitions(business.timezone)
     model = dg.AssetSelection.assets(MODEL)
-    daily = dg.AssetSelection.all() - model - dg.AssetSelection.assets(DOCUMENTS)
+    planned = dg.AssetSelection.checks(PLANNED)
+    daily = dg.AssetSelection.all() - model - dg.AssetSelection.assets(DOCUMENTS) - planned
     raw = dg.AssetSelection.groups("raw")
     ingest_job = dg.define_asset_job(
         "ingest_job", raw, description="Pulls every source into landing; safe at any time."
@@ -81,7 +84,33 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Trains on Monday mornings, three hours before planning.",
     )
+    freshness_job = dg.define_asset_job(
+        "freshness_job", planned, description="Looks whether this morning's orders have been proposed in time."
+    )
+    late_hour, late_minute = deadline(business)
+    freshness_schedule = dg.ScheduleDefinition(
+        name="freshness_schedule",
+        job=freshness_job,
+        cron_schedule=f"{late_minute} {late_hour} * * *",
+        execution_timezone=business.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
     return (
-        [ingest_job, daily_planning_job, weekly_training_job, push_back_job, import_job, maintenance_job],
-        [daily_planning_schedule, ingest_schedule, weekly_training_schedule, maintenance_schedule],
+        [
+            ingest_job,
+            daily_planning_job,
+            weekly_training_job,
+            push_back_job,
+            import_job,
+            inbox_job,
+            maintenance_job,
+            freshness_job,
+        ],
+        [
+            daily_planning_schedule,
+            ingest_schedule,
+            weekly_training_schedule,
+            maintenance_schedule,
+            freshness_schedule,
+        ],
     )

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 import dagster as dg
 from sqlalchemy import Engine
 
-from operations import alerts, outbox
+from connectors.errors import StockflowError
+from operations import alerts, inbox, outbox
 from operations.errors import DatabaseUnavailable
+from orchestration import webhooks
 from orchestration.application import Application
 from orchestration.files import KINDS, waiting_files
-from orchestration.settings import Settings
+from orchestration.settings import Business, Settings
 
-PLANNING_JOB, IMPORT_JOB, PUSH_BACK_JOB = "daily_planning_job", "import_job", "push_back_job"
+IMPORT_JOB, INBOX_JOB, PUSH_BACK_JOB = "import_job", "inbox_job", "push_back_job"
 
 
 @contextmanager
@@ -39,9 +41,29 @@ def approved_orders_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResu
         return dg.SkipReason(str(error))
     if not due:
         return dg.SkipReason("Nothing is waiting to be sent.")
-    # One run for one state of the outbox: a document that stays due for a later try gets a later run.
-    state = hashlib.sha256("|".join(due).encode()).hexdigest()[:24]
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=state)])
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=_state(due))])
+
+
+@dg.sensor(
+    job_name=INBOX_JOB, minimum_interval_seconds=20, default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Processes events that other systems pushed and that the API did not get to: after a crash, or to retry.",
+)  # fmt: skip
+def webhook_inbox_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    # The API handles an event at once; it is left to itself for the seconds that this takes.
+    settled = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=15)
+    try:
+        with _database() as engine:
+            due = inbox.due(engine, webhooks.sources(Settings.from_environment()), settled)
+    except DatabaseUnavailable as error:
+        return dg.SkipReason(str(error))
+    if not due:
+        return dg.SkipReason("No event waits to be processed.")
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=_state(due))])
+
+
+def _state(due: list[str]) -> str:
+    """One run for one state of what is due: what stays due for a later try gets a later run."""
+    return hashlib.sha256("|".join(due).encode()).hexdigest()[:24]
 
 
 @dg.sensor(
@@ -77,6 +99,45 @@ def failed_run_sensor(context: dg.RunFailureSensorContext) -> None:
             f"{run.job_name} failed: {context.failure_event.message}",
             detail={"run_id": run.run_id},
         )
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Resolves the alert of a job that failed before and has now succeeded.",
+)
+def recovered_run_sensor(context: dg.RunStatusSensorContext) -> None:
+    with _database() as engine, engine.begin() as db:
+        alerts.resolve(db, f"run-failed:{context.dagster_run.job_name}")
+
+
+@dg.sensor(
+    minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells new alerts in Slack, all that came within a minute in one message.",
+)  # fmt: skip
+def slack_alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    from orchestration.telling import Slack, post_alerts
+
+    slack = Settings.from_environment().business.slack
+    if slack is None:
+        return dg.SkipReason("Slack is not configured.")
+    try:
+        with _database() as engine:
+            told = post_alerts(engine, Slack.of(slack))
+    except (DatabaseUnavailable, StockflowError) as error:
+        # Never a failed tick: the alerts stay open, and the next tick tells them.
+        context.log.warning(str(error))
+        return dg.SkipReason(str(error))
+    return dg.SkipReason(f"{told} alerts told." if told else "No new alert.")
+
+
+def all_sensors(business: Business) -> list[dg.SensorDefinition]:
+    always = [
+        approved_orders_sensor, file_drop_sensor, webhook_inbox_sensor, failed_run_sensor, recovered_run_sensor,
+        automation_sensor(),
+    ]  # fmt: skip
+    return [*always, slack_alerts_sensor] if business.slack else always
 
 
 def automation_sensor() -> dg.AutomationConditionSensorDefinition:

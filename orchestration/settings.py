@@ -133,6 +133,11 @@ class Settings:
         return self.home / "admin.token"
 
     @property
+    def unfinished_restore(self) -> Path:
+        """There while a restore is under way: nothing else may use a home that is half one state and half another."""
+        return self.home / "restore.unfinished"
+
+    @property
     def drop(self) -> Path:
         """Folder watched for files: <drop>/<kind>/<mapping>/<file>."""
         return self.home / "drop"

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -32,9 +34,11 @@ from connectors.files.plan import compile_kind, wanted_columns
 from connectors.files.readers import checked_path, open_source
 from connectors.files.report import ImportReport
 from connectors.files.session import Chunk, Session
+from connectors.files.values import literal
 from connectors.landing import Landed, Landing
 
-CHUNK_ROWS = 1_000_000
+LEAST_ROWS, MOST_ROWS = 200_000, 1_000_000
+"""Rows of a chunk, unless the caller says: a quarter of the file within these, so that writing overlaps validating."""
 FUTURE_TOLERANCE = dt.timedelta(days=1)
 """Clocks and time zones differ; a fact later than this is a typing error."""
 SHARPEST_DROP = 0.8
@@ -51,7 +55,7 @@ def import_file(
     clock: Callable[[], dt.datetime] = utc_now,
     root: str | Path | None = None,
     allow_drop: bool = False,
-    chunk_rows: int = CHUNK_ROWS,
+    chunk_rows: int | None = None,
     memory_limit: str = "3GB",
 ) -> ImportReport:
     """Lands one file as the records its mapping says; see the module's docstring for what is counted.
@@ -75,19 +79,15 @@ def import_file(
                 wanted = wanted_columns(part) | frozenset(mapping.keep_columns)
                 table = open_source(db, real, mapping.reading, wanted, Path(scratch))
                 report.note = table.note
+                _lock(db, real)
                 _refuse_drop(landing, mapping.source, kind, table.received, real.name, allow_drop)
             plan = compile_kind(mapping, kind, table.columns, latest)
             with _stage(report, "prepare"):
-                session = Session(db, plan, table, hash_key, chunk_rows)
+                rows = chunk_rows or min(MOST_ROWS, max(LEAST_ROWS, math.ceil(table.last_row / 4)))
+                session = Session(db, plan, table, hash_key, rows)
                 session.prepare()
             report.repeats_dropped = plan.drop_repeats
-            for low, high in session.chunks():
-                with _stage(report, "validate"):
-                    chunk = session.chunk(low, high)
-                with _stage(report, "land"):
-                    cursor = json.dumps({"rows": table.received, "landed_to": high})
-                    landed = _land(landing, mapping.source, chunk.extract(f"files/{kind}", cursor))
-                _count(report, chunk, landed)
+            _land_all(landing, session, report, table.received)
         except duckdb.OutOfMemoryException as error:
             raise PermanentError(
                 f"{real.name} needs more memory or temporary disk space than there is; free some or split the file."
@@ -101,6 +101,27 @@ def import_file(
 
 
 # -- Landing and counting ----------------------------------------------------------------------------------------------
+
+
+def _land_all(landing: Landing, session: Session, report: ImportReport, received: int) -> None:
+    """Lands chunk after chunk, in order; while one is written the next is already being validated."""
+    stream = f"files/{report.kind}"
+
+    def land(chunk: Chunk) -> None:
+        with _stage(report, "land"):
+            cursor = json.dumps({"rows": received, "landed_to": chunk.high})
+            _count(report, chunk, _land(landing, report.source, chunk.extract(stream, cursor)))
+
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        landing_now: Future[None] | None = None
+        for low, high in session.chunks():
+            with _stage(report, "validate"):
+                chunk = session.chunk(low, high)
+            if landing_now is not None:
+                landing_now.result()
+            landing_now = writer.submit(land, chunk)
+        if landing_now is not None:
+            landing_now.result()
 
 
 def _land(landing: Landing, source: str, extract: Extract) -> Landed:
@@ -144,6 +165,13 @@ def _count(report: ImportReport, chunk: Chunk, landed: Landed) -> None:
     report.repeated += chunk.repeated
     report.reasons += rejected
     report.explained.update(chunk.explained)
+
+
+def _lock(db: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """From here on the session can read this one file and nothing else, whatever SQL it is given."""
+    db.execute("SET allowed_paths = [" + literal(str(path)) + "]")
+    db.execute("SET enable_external_access = false")
+    db.execute("SET lock_configuration = true")
 
 
 def _refuse_drop(landing: Landing, source: str, kind: str, rows: int, name: str, allow_drop: bool) -> None:

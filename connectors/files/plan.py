@@ -114,13 +114,17 @@ class _Compiler:
         self.used: set[str] = set()
 
     def compile(self) -> KindPlan:
-        steps = []
-        for name, text in self.kind.values.items():
-            value = self.expression(text)
-            steps.append((name, value.sql))
-            self.names[name] = replace(value, sql=quote(f"v:{name}"))
         rules = {**self.kind.quarantine, **self.kind.skip}
-        whens = [self.condition(record.when) if record.when else "TRUE" for record in self.kind.records]
+        steps = []
+        decisive = self.decisive_values([*rules.values(), *(record.when or "TRUE" for record in self.kind.records)])
+        for name, text in self.kind.values.items():
+            self.names[name] = value = self.expression(text)
+            if name in decisive:
+                steps.append(f"{value.sql} AS {quote(f'v:{name}')}")
+                self.names[name] = replace(value, sql=quote(f"v:{name}"))
+        conditions = [self.condition(record.when) if record.when else "TRUE" for record in self.kind.records]
+        whens = [quote(f"w:{i}") for i in range(len(conditions))]
+        steps.append(", ".join(f"{sql} AS {alias}" for sql, alias in zip(conditions, whens, strict=True)))
         arms = "".join(f"WHEN {self.condition(text)} THEN {i} " for i, text in enumerate(rules.values()))
         drafts = [self.draft(record) for record in self.kind.records]
         # Every column is known to be used or not from here on.
@@ -148,6 +152,17 @@ class _Compiler:
             entity=self.kind.records[0].entity,
             drop_repeats=self.kind.repeated_lines == "drop",
         )
+
+    def decisive_values(self, texts: list[str]) -> set[str]:
+        """The `values` that conditions need, so every row does; the others are made only where a record uses them."""
+        needed: set[str] = set()
+        pending = set().union(*(column_names(text) for text in texts))
+        while pending:
+            name = pending.pop()
+            if name in self.kind.values and name not in needed:
+                needed.add(name)
+                pending |= column_names(self.kind.values[name])
+        return needed
 
     # -- Expressions ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +203,7 @@ class _Compiler:
         kept = self.used | set(self.mapping.keep_columns)
         return [column for column in self.file_columns if column in kept and column not in self.mapping.personal]
 
-    def base(self, steps: list[tuple[str, str]], routed: str) -> str:
+    def base(self, steps: list[str], routed: str) -> str:
         kept = self.used | set(self.mapping.keep_columns)
         columns = [column for column in self.file_columns if column in kept]
         selected = "".join(f", source.{column_name(column)}" for column in columns)
@@ -199,8 +214,8 @@ class _Compiler:
         )
         once = "".join(f", {sql} AS {quote(alias)}" for sql, alias in self.hoisted.items())
         query = f"SELECT source.file_row{selected}{hashes}{once} FROM source{joins}"
-        for name, sql in steps:
-            query = f"SELECT *, {sql} AS {quote(f'v:{name}')} FROM ({query})"
+        for step in steps:
+            query = f"SELECT *, {step} FROM ({query})"
         return f"SELECT *, {routed} FROM ({query})"
 
     def payload(self, columns: list[str]) -> str:

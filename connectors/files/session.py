@@ -21,6 +21,9 @@ from connectors.files.readers import SourceTable
 from connectors.privacy import hash_customer
 from connectors.records import arrow_schema
 
+KEPT_ROWS = 1_200_000
+"""Files of up to so many rows are mapped once and kept; the rows of larger ones are mapped chunk by chunk."""
+
 
 @dataclass
 class Chunk:
@@ -59,7 +62,7 @@ class Session:
         db = self.db
         db.execute("CREATE TEMP TABLE set_aside (file_row BIGINT, entity VARCHAR, reason VARCHAR, detail VARCHAR)")
         db.execute("CREATE TEMP TABLE bad_groups (none INTEGER)")
-        whole = self.table.last_row <= self.chunk_rows
+        whole = self.table.last_row <= KEPT_ROWS
         db.execute(f"CREATE TEMP {'TABLE' if whole else 'VIEW'} base_rows AS {self.plan.base}")
         db.execute("CREATE TEMP VIEW base AS SELECT * FROM base_rows")
         for record in self.plan.records:
@@ -126,13 +129,12 @@ class Session:
             low = high
 
     def chunk(self, low: int, high: int) -> Chunk:
-        if self.table.last_row > self.chunk_rows:
+        rows = f"SELECT * FROM base_rows WHERE file_row BETWEEN {low} AND {high}"
+        if self.table.last_row > KEPT_ROWS:
             self.db.execute("DROP VIEW base")
-            self.db.execute("DROP TABLE IF EXISTS base_chunk")
-            self.db.execute(
-                f"CREATE TEMP TABLE base_chunk AS SELECT * FROM base_rows WHERE file_row BETWEEN {low} AND {high}"
-            )
-            self.db.execute("CREATE TEMP VIEW base AS SELECT * FROM base_chunk")
+            self.db.execute(f"CREATE OR REPLACE TEMP TABLE base_chunk AS {rows}")
+            rows = "SELECT * FROM base_chunk"
+        self.db.execute(f"CREATE OR REPLACE TEMP VIEW base AS {rows}")
         return ChunkReader(self, low, high).read()
 
 

@@ -123,7 +123,8 @@ def _is_iso(text: str, *, time: bool) -> str:
     seconds = f"substr({text}, 17, 1) = ':'"
     fraction = f"substr({text}, 20, 1) = '.'"
     return (
-        f"({date} AND CASE strlen({text}) WHEN 10 THEN TRUE WHEN 16 THEN {minutes} WHEN 19 THEN {minutes} AND {seconds} "
+        f"({date} AND CASE strlen({text}) "
+        f"WHEN 10 THEN TRUE WHEN 16 THEN {minutes} WHEN 19 THEN {minutes} AND {seconds} "
         f"ELSE strlen({text}) BETWEEN 21 AND 26 AND {minutes} AND {seconds} AND {fraction} END)"
     )
 
@@ -151,8 +152,7 @@ def as_instant(x: Value, scope: Scope, zone: str | None = None) -> str:
     if x.kind is not Kind.TEXT:
         return local
     offset = (
-        f"CASE WHEN regexp_full_match(trim({x.sql}), '{_WITH_OFFSET}') "
-        f"THEN TRY_CAST(trim({x.sql}) AS TIMESTAMPTZ) END"
+        f"CASE WHEN regexp_full_match(trim({x.sql}), '{_WITH_OFFSET}') THEN TRY_CAST(trim({x.sql}) AS TIMESTAMPTZ) END"
     )
     return f"coalesce({local}, {offset})"
 

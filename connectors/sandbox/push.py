@@ -10,6 +10,7 @@ from connectors.http import AnswerLost, HttpClient, RequestNotProcessed, Request
 
 Guarantee = Literal["effectively_once", "at_least_once"]
 
+
 class DocumentTarget:
     """Sends documents to one of the ERP's collections and finds them again by their reference, which equals the
     idempotency key.

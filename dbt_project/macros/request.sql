@@ -14,6 +14,13 @@
     {%- if requested("anew") == 'True' -%} true {%- else -%} false {%- endif -%}
 {%- endmacro %}
 
+{# Whether any code means something else since the last build; restating what is under one reads the whole history. #}
+{% macro codes_moved() -%}
+    {%- if execute and run_query('select count(*) from ' ~ source('landing', 'touched_code')).columns[0].values()[0] > 0 -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
 {# The morning up to which the marts were built before; none on a first build. #}
 {% macro built_to() -%}
     {%- set day = requested("built_to") -%}

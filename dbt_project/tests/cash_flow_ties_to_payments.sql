@@ -1,3 +1,4 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_cash_flow_daily'}}}) }}
 with flow as (
     select kind, currency, sum(amount) as amount
     from {{ ref('fct_cash_flow_daily') }} where not is_commitment group by all

@@ -1,4 +1,5 @@
 -- Every unit sold of a known item at a known location is in the demand of exactly one series and day.
+{{ config(meta={'dagster': {'ref': {'name': 'fct_demand_daily'}}}) }}
 with demand as (
     select item_key, sum(quantity) as quantity from {{ ref('fct_demand_daily') }} group by all
 ),

@@ -31,11 +31,7 @@ class Block:
 
 
 class FeatureBuilder:
-    """Features of a panel at any origin. `demand` [N, T] is recovered demand, NaN where nothing was observed.
-
-    `scale` are the location and spread of each known-future and past-only covariate, from training, so that a stored
-    model sees covariates as it learned them.
-    """
+    """Features of a panel at any origin. `demand` [N, T] is recovered demand, NaN where nothing was observed."""
 
     def __init__(self, panel: Panel, demand: np.ndarray):
         self.panel = panel

@@ -15,10 +15,11 @@ import pandas as pd
 from ml.demand import Demand, recover_demand
 from ml.forecast import boosted, distribution, heldout, segments, statistical
 from ml.forecast.boosted import Boosted
-from ml.forecast.config import LEVELS, QUANTILE_COLUMNS, ForecastConfig
+from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder
+from ml.forecast.frame import empty_frame, forecast_frame, withhold
 from ml.forecast.heldout import BASELINE, BLEND, HeldOut, Lessons
 from ml.forecast.panel import Columns, Panel, build_panel
 from ml.forecast.paths import Dependence, fit_dependence
@@ -30,7 +31,7 @@ LONGEST_HORIZON = 364
 _FACTOR_DAYS = 56
 _LEARNED = ("xgboost", "lstm")
 # A forecast this many times above the highest day on record is a fault of a model, not demand.
-_MEAN_LIMIT, _QUANTILE_LIMIT = 2.0, 4.0
+_MEAN_LIMIT = 2.0
 
 
 @dataclass
@@ -208,7 +209,7 @@ def predict(
             f"This model was trained for a horizon of {model.horizon} days and {horizon} were asked for; train it for {horizon}."
         )
     panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
-    panel, withheld = _withhold(panel, model.config)
+    panel, withheld = withhold(panel, model.config)
     wanted = tuple(dict.fromkeys(models))
     unknown = set(wanted) - {BLEND, *model.names, *_LEARNED}
     if unknown:
@@ -216,7 +217,7 @@ def predict(
             f"There is no model named {', '.join(sorted(unknown))}; there are {', '.join(model.names)}."
         )
     if not len(panel.keys):
-        return _empty_frame(), withheld, panel.notes
+        return empty_frame(), withheld, panel.notes
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
     used = model.lessons.weights.sum((0, 1)) > 0
     needed = {name for number, name in enumerate(model.names) if used[number] or name in wanted}
@@ -226,7 +227,7 @@ def predict(
     means *= model.lessons.correction[:, None, None].astype(np.float32)
     kind = segments.demand_class(demand.expected, model.config.min_days)
     factor = _own_factor(demand.expected, model.base_spread)
-    frame = _frame(model, panel, demand, means, kind, factor, horizon, wanted)
+    frame = forecast_frame(model, panel, demand, means, kind, factor, horizon, wanted)
     if progress:
         progress(f"{len(panel.keys)} series, {horizon} days")
     return frame, withheld, panel.notes
@@ -398,64 +399,3 @@ def _dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     table = np.full((int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1), np.nan)
     table[stretch, held.lead] = u
     return fit_dependence(table)
-
-
-def _withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]:
-    """Set aside series that nothing can be said about, with the reason."""
-    seen = panel.seen
-    last = np.where(seen.any(1), panel.days - 1 - seen[:, ::-1].argmax(1), -1) if panel.days else np.zeros(0, int)
-    never = last < 0
-    stale = ~never & (panel.days - 1 - last >= config.stale_days)
-    reasons = np.full(len(panel.keys), "", object)
-    reasons[never] = "no usable day in the history"
-    for row in np.flatnonzero(stale):
-        reasons[row] = f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
-    out = never | stale
-    withheld = panel.keys[out].assign(reason=reasons[out]).reset_index(drop=True)
-    return panel.select(~out) if out.any() else panel, _typed(withheld, panel)
-
-
-def _typed(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    """Keys as the file had them: numbers stay numbers."""
-    return frame.astype(dict.fromkeys(panel.whole_keys, "int64"))
-
-
-def _frame(model: Model, panel: Panel, demand: Demand, means, kind, factor, horizon: int, wanted) -> pd.DataFrame:
-    """The forecast frame, sorted by model, sku, location and date."""
-    count = len(panel.keys)
-    kinds = np.repeat(kind, horizon)
-    weeks = np.tile(segments.horizon_week(horizon), count)
-    factors, whole = np.repeat(factor, horizon), np.repeat(panel.whole, horizon)
-    ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
-    keys = _typed(panel.keys.loc[panel.keys.index.repeat(horizon)].reset_index(drop=True), panel)
-    dates = np.tile(panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]"), count)
-    frames = []
-    for name in wanted:
-        if name == BLEND:
-            number, mean = len(model.names), model.lessons.blend(means.reshape(len(model.names), -1), kinds, weeks)
-        elif name in model.names:
-            number = model.names.index(name)
-            mean = means[number].reshape(-1)
-        else:
-            continue
-        values = heldout.quantiles_of(model.lessons, number, mean, kinds, weeks, factors, whole)
-        values = np.minimum(values, ceiling[:, None].astype(np.float32))
-        columns = {"model": pd.Categorical.from_codes(np.zeros(len(mean), np.int8), [name]), "mean": mean}
-        columns |= {column: values[:, position] for position, column in enumerate(QUANTILE_COLUMNS)}
-        frames.append(pd.DataFrame({"sku": keys["sku"], "location": keys["location"], "date": dates, **columns}))
-    if not frames:
-        return _empty_frame()
-    names = [frame["model"].cat.categories[0] for frame in frames]
-    for frame in frames:
-        frame["model"] = frame["model"].cat.set_categories(names)
-    return pd.concat(frames, ignore_index=True).astype({"model": str})
-
-
-def _empty_frame() -> pd.DataFrame:
-    empty = {"sku": str, "location": str, "date": "datetime64[ns]", "model": str, "mean": "float32"}
-    return pd.DataFrame(
-        {name: pd.Series(dtype=kind) for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32")).items()}
-    )
-
-
-assert len(LEVELS) == len(QUANTILE_COLUMNS)

@@ -37,18 +37,20 @@ def create_app(
     explainer: Explainer | None = None,
     health_checks: Mapping[str, Callable[[], str | None]] | None = None,
     verifiers: Mapping[str, Verifier] | None = None,
+    on_event: Callable[[], object] | None = None,
     max_body_bytes: int = 1_000_000,
 ) -> FastAPI:
     """The API on one database, as the application's role.
 
     `health_checks` return None when all is well, else a sentence. `verifiers` know the signatures of the sources that
-    may post to /webhooks/<source>. Without an explainer, explanations are answered with 404.
+    may post to /webhooks/<source>; `on_event` is called after one was stored and acknowledged. Without an explainer, explanations are answered with 404.
     """
     app = FastAPI(title="Stockflow", version="1", description=DESCRIPTION, redoc_url=None)
     app.state.engine = engine
     app.state.explainer = explainer
     app.state.health_checks = dict(health_checks or {})
     app.state.verifiers = dict(verifiers or {})
+    app.state.on_event = on_event
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     problems.install(app)
     for part in (health, decisions, records, webhooks):

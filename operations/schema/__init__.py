@@ -6,12 +6,12 @@ earlier release becomes this one (`operations.migrations`); a test proves that b
     master     parties, locations, items, units, currencies, exchange rates, and the identity of all of them (xref)
     stock      movements people post, landing's manifest and cursors, publications
     planning   cycles, proposals, what was withheld, decisions, purchase orders
-    delivery   outbox and inbox
-    people     users, roles, tokens, audit log, alerts, settings
+    delivery   outbox, inbox and notices
+    people     users, roles, tokens, logins, audit log, alerts, settings
 """
 
 from operations.schema.base import metadata
-from operations.schema.delivery import inbox, outbox
+from operations.schema.delivery import inbox, notice, outbox
 from operations.schema.master import (
     currency,
     declared_pair,
@@ -23,7 +23,7 @@ from operations.schema.master import (
     unmatched,
     xref,
 )
-from operations.schema.people import alert, api_token, app_user, audit_log, role_grant, setting
+from operations.schema.people import alert, api_token, app_user, audit_log, login, role_grant, setting
 from operations.schema.planning import cycle, decision, proposal, purchase_order, purchase_order_line, withheld
 from operations.schema.stock import landing_cursor, landing_manifest, movement_kind, publication, stock_movement
 
@@ -51,8 +51,10 @@ __all__ = [
     "landing_cursor",
     "landing_manifest",
     "location",
+    "login",
     "metadata",
     "movement_kind",
+    "notice",
     "outbox",
     "party",
     "proposal",

@@ -1,4 +1,4 @@
-"""Documents on their way out, and events that came in."""
+"""Documents and messages on their way out, and events that came in."""
 
 from __future__ import annotations
 
@@ -60,4 +60,23 @@ inbox = Table(
     Column("processed_at", Instant),
     one_of("status", "received", "processed", "failed"),
     sa.Index("inbox_due_idx", "available_at", postgresql_where=sa.text("status = 'received'")),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    # What is told, as digest:2026-03-02:1; told once, and changed from then on.
+    Column("notice_key", Text, primary_key=True),
+    Column("status", Text, nullable=False, server_default="posting"),
+    # Where it stands: the other system's ids of channel and message.
+    Column("channel", Text, nullable=False),
+    Column("reference", Text),
+    Column("content_hash", Text),
+    # What its buttons mean, by their values.
+    Column("detail", Json, nullable=False, server_default=sa.text("'{}'")),
+    created_at(),
+    Column("posted_at", Instant),
+    one_of("status", "posting", "posted"),
+    CheckConstraint("status = 'posting' OR reference IS NOT NULL", name="posted_has_reference"),
+    sa.Index("notice_reference_idx", "channel", "reference"),
 )

@@ -32,6 +32,17 @@ role_grant = Table(
     CheckConstraint("amount_limit IS NULL OR (role = 'approver' AND amount_limit > 0)", name="limit_is_an_approvers"),
 )
 
+login = Table(
+    "login",
+    metadata,
+    # How another system (slack, say) knows our user; it has proved to us who they are.
+    Column("system", Text, primary_key=True),
+    Column("login", Text, primary_key=True),
+    Column("username", Text, ForeignKey("operations.app_user.username"), nullable=False),
+    Column("granted_by", Text, nullable=False),
+    created_at("granted_at"),
+)
+
 api_token = Table(
     "api_token",
     metadata,

@@ -7,11 +7,27 @@ import dagster as dg
 
 from connectors.errors import PermanentError, StockflowError, TransientError
 from connectors.source import Source
+from orchestration.automation import raw_freshness
+from orchestration.files import KINDS
 from orchestration.resources import StockflowResource
 
 
 def raw_key(source: str, stream: str) -> dg.AssetKey:
     return dg.AssetKey(["raw", source, stream])
+
+
+def file_key(kind: str) -> dg.AssetKey:
+    return dg.AssetKey(["raw", "files", kind])
+
+
+def file_specs() -> list[dg.AssetSpec]:
+    """What people drop in or import. Nothing here makes them: an import notes that they were updated."""
+    return [
+        dg.AssetSpec(
+            file_key(kind), group_name="files", kinds={"parquet"}, description=f"Files of {kind} that were imported."
+        )
+        for kind in KINDS
+    ]
 
 
 def ingestion_assets(sources: Sequence[Source]) -> list[dg.AssetsDefinition]:
@@ -27,6 +43,7 @@ def _pull_asset(source: str, streams: list[str]) -> dg.AssetsDefinition:
                 group_name="raw",
                 kinds={"parquet"},
                 description=f"Records of the stream {stream} of {source}, landed as they were sent.",
+                freshness_policy=raw_freshness(),
             )
             for stream in streams
         ],

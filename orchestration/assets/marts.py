@@ -9,8 +9,16 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from connectors.records import ENTITIES
+from orchestration.assets.ingestion import file_key
+from orchestration.automation import (
+    published_condition,
+    published_freshness,
+    when_files_arrived,
+    when_upstream_changed,
+)
+from orchestration.files import KINDS
 from orchestration.resources import StockflowResource
-from orchestration.settings import DBT_PROJECT
+from orchestration.settings import DBT_PROJECT, Business
 
 if TYPE_CHECKING:
     from orchestration.application import Application
@@ -37,17 +45,23 @@ class Translator(DagsterDbtTranslator):
             return dg.AssetKey([dbt_resource_props["source_name"], dbt_resource_props["name"]])
         return dg.AssetKey([dbt_resource_props["name"]])
 
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition | None:
+        is_report = "planning" in dbt_resource_props.get("tags", ())
+        return None if is_report else when_upstream_changed()
+
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         return dbt_resource_props["fqn"][1] if len(dbt_resource_props["fqn"]) > 2 else None
 
 
 def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    arrived = when_files_arrived([file_key(kind) for kind in KINDS])
     specs = [
         dg.AssetSpec(
             ["landing", entity],
             deps=raw_keys,
             group_name="landing",
             kinds={"duckdb"},
+            automation_condition=arrived,
             description=TOUCHED
             if entity == "touched_code"
             else f"Every landed version of {entity.replace('_', ' ')} in the warehouse, the current one marked.",
@@ -59,6 +73,7 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             deps=raw_keys,
             group_name="landing",
             kinds={"postgres"},
+            automation_condition=arrived,
             description=OPERATIONS_TABLES[table],
         )
         for table in OPERATIONS_TABLES
@@ -142,17 +157,19 @@ def run_dbt(
         yield from dbt.cli(arguments, context=context, target_path=target).stream()
 
 
-def publish_asset(deps: Sequence[dg.AssetKey], timezone: str) -> dg.AssetsDefinition:
+def publish_asset(deps: Sequence[dg.AssetKey], business: Business) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", "marts"],
         deps=deps,
         group_name="published",
         kinds={"postgres", "duckdb", "parquet"},
         pool=POOL,
+        automation_condition=published_condition(),
+        freshness_policy=published_freshness(business),
         description="The marts as everybody else reads them: PostgreSQL schema marts, a DuckDB copy, Parquet files.",
     )
     def published_marts(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
-        done, snapshot_id = publish_now(stockflow.app, cycle_date(context, timezone))
+        done, snapshot_id = publish_now(stockflow.app, cycle_date(context, business.timezone))
         return dg.MaterializeResult(
             metadata={"snapshot": snapshot_id, **{f"{p.target} rows written": p.rows for p in done}}
         )
@@ -181,7 +198,7 @@ def publish_now(app: "Application", cycle: dt.date) -> "tuple[list[Published], s
     return done, snapshot.snapshot_id
 
 
-def cycle_date(context: dg.AssetExecutionContext, timezone: str) -> dt.date:
+def cycle_date(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, timezone: str) -> dt.date:
     """The run's partition, or the morning that has come in the business time zone."""
     from zoneinfo import ZoneInfo
 

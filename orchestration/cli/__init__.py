@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -22,6 +23,9 @@ def main() -> None:
     """Runs a command; what goes wrong is one sentence on standard error and a non-zero exit."""
     from orchestration.cli import register
 
+    # Idle worker threads that spin take the cores that the others need: training on a busy machine is several times
+    # slower with the default. Read by xgboost and torch when they are first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     register.commands(app)
     try:
         app()

@@ -185,6 +185,27 @@ def register(app: typer.Typer, engine_factory: EngineFactory, default_token: Tok
             access.deactivate(engine, username, actor=admin(engine, token))
             say.print(f"{username} is shut out.")
 
+    @user.command("link")
+    @_told
+    def link(
+        username: str,
+        system: Annotated[str, typer.Argument(help="Where they are known by another name: slack")],
+        login: Annotated[str, typer.Argument(help="Their id there; Slack's profile menu copies it (Copy member ID)")],
+        token: Token = None,
+    ) -> None:
+        """Says who a user is in another system, so that they can decide from there."""
+        with engine_factory() as engine:
+            access.link_login(engine, username, system, login, actor=admin(engine, token))
+            say.print(f"{login} in {system} is {username}.")
+
+    @user.command("unlink")
+    @_told
+    def unlink(system: str, login: str, token: Token = None) -> None:
+        """Takes such a name away."""
+        with engine_factory() as engine:
+            access.unlink_login(engine, system, login, actor=admin(engine, token))
+            say.print(f"Nobody is known as {login} in {system}.")
+
     tokens = typer.Typer(help="API tokens", no_args_is_help=True)
     app.add_typer(tokens, name="token")
 

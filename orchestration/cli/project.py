@@ -35,6 +35,7 @@ STEPS = {
     "replenishment_proposals": "proposing what to buy and move",
     "build_reports": "building the reports",
     "published__reports": "publishing the reports",
+    "told__approvers": "telling approvers in Slack",
     "delivered__documents": "sending approved documents",
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import typer
 from sqlalchemy import Engine
 
-from orchestration.cli import approvals, asking, bi, demo, forecast, imports, project, service
+from orchestration.cli import approvals, asking, backup, bi, demo, forecast, imports, project, service
 from orchestration.settings import Settings
 
 
@@ -23,6 +23,8 @@ def commands(app: typer.Typer) -> None:
     app.command()(forecast.forecast)
     app.command()(asking.explain)
     app.command()(asking.doctor)
+    app.command()(backup.backup)
+    app.command()(backup.restore)
     app.command()(bi.bi)
     approvals.register(app, _engine, _token)
 

@@ -144,8 +144,14 @@ def api(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 8000) -> 
     import uvicorn
 
     from operations.api.app import create_app
+    from orchestration import webhooks
     from orchestration.application import Application
 
     with Application(Settings.from_environment()) as app:
-        served = create_app(app.engine, explainer=app.explain)
+        served = create_app(
+            app.engine,
+            explainer=app.explain,
+            verifiers=webhooks.verifiers(app.settings),
+            on_event=lambda: webhooks.process(app.settings, app.engine),
+        )
         uvicorn.run(served, host="127.0.0.1", port=port, log_level="warning")

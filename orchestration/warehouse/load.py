@@ -150,7 +150,9 @@ def replace_operations(db: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Ta
                     SELECT coalesce(n.kind, o.kind), coalesce(n.source, o.source), coalesce(n.source_id, o.source_id),
                            o.key, n.key
                     FROM operations_table AS n
-                    FULL JOIN operations.xref AS o USING (kind, source, source_id, valid_from)
+                    FULL JOIN operations.xref AS o
+                        ON n.kind = o.kind AND n.source = o.source AND n.source_id = o.source_id
+                        AND n.valid_from IS NOT DISTINCT FROM o.valid_from
                     WHERE n.key IS DISTINCT FROM o.key OR n.valid_to IS DISTINCT FROM o.valid_to
                     """
                 )

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from decimal import Decimal
 
+import duckdb
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import PermanentError
-from connectors.files.importer import import_file
+from connectors.files.importer import _lock, import_file
 from connectors.files.mapping import load_mapping, parse_mapping, ready_mappings
 from connectors.files.rejected import neutralise, write_rejected
 from connectors.landing import LandedFile
@@ -379,6 +380,17 @@ def test_a_file_of_the_drop_folder_only(make_landing, tmp_path):
         run(make_landing(), "../out.csv", root=tmp_path / "drop")
 
 
+def test_a_locked_session_reads_this_one_file_and_nothing_else(tmp_path):
+    path, other = save(tmp_path / "f.csv", [row()]), save(tmp_path / "other.csv", [row()])
+    with duckdb.connect() as db:
+        _lock(db, path)
+        assert db.execute(f"SELECT count(*) FROM read_csv('{path}')").fetchone() == (1,)
+        for attack in (f"FROM read_csv('{other}')", "FROM read_text('/etc/hostname')", f"COPY (SELECT 1) TO '{other}'",
+                       "SET enable_external_access = true", f"ATTACH '{tmp_path / 'x.db'}'"):  # fmt: skip
+            with pytest.raises(duckdb.Error):
+                db.execute(attack)
+
+
 # -- Mappings ----------------------------------------------------------------------------------------------------------
 
 
@@ -489,7 +501,7 @@ CHILD = """
 import pickle, sys
 sys.path[:0] = {paths!r}
 import test_files_importer as t
-from conftest import MemoryManifest
+from tests.connectors.manifest import MemoryManifest
 from connectors.landing import Landing
 
 class OnDisk(MemoryManifest):

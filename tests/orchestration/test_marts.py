@@ -142,3 +142,10 @@ def test_any_history_of_late_and_corrected_facts_restates_to_the_same_marts(tmp_
     found, expected = shop.marts(), anew.marts()
     for name, rows in expected.items():
         assert found[name] == rows, name
+
+
+def test_an_unchanged_build_restates_nothing(built):
+    built.build(on(8))
+    with built.warehouse.connect() as db:
+        for touched in ("int_demand__touched", "int_stock__touched"):
+            assert db.execute(f"SELECT count(*) FROM intermediate.{touched}").fetchone() == (0,)

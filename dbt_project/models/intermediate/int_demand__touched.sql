@@ -1,6 +1,8 @@
+-- depends_on: {{ source('landing', 'touched_code') }}
 -- The (item, location, business date) keys that this build must restate: what changed, and the days since the last.
 with changed as (
     select item_key, location_key, business_date from {{ ref('int_demand_lines') }} as l where {{ changed('l') }}
+    {% if codes_moved() %}
     union
     -- Under a code whose key changed: both the old item's and the new one's days.
     select unnest([t.old_key, t.new_key]), l.location_key, l.business_date
@@ -12,6 +14,7 @@ with changed as (
     from {{ ref('int_demand_lines') }} as l
     inner join {{ source('landing', 'touched_code') }} as t
         on t.kind = 'location' and t.source = l.source and t.code = l.location_code
+    {% endif %}
     union
     select item.key, place.key, a.date_on
     from {{ ref('stg_landing__availability') }} as a

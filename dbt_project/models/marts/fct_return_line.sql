@@ -1,4 +1,5 @@
 -- depends_on: {{ ref('stg_landing__return_lines') }}
+-- depends_on: {{ source('landing', 'touched_code') }}
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='return_line_key') }}
 -- Two branches, because a condition on what landed can be checked before anything is joined, and one on keys cannot.
 select
@@ -23,6 +24,7 @@ from {{ ref('int_return_lines__resolved') }}
 where superseded_load is null
 {% if is_incremental() %}
     and valid_load > {{ requested('since_load') }}
+{% if codes_moved() %}
 union all
 select
     return_line_key,
@@ -52,4 +54,5 @@ where superseded_load is null
             on t.source = l.source
             and ((t.kind = 'item' and t.code = l.item_code) or (t.kind = 'location' and t.code = l.location_code))
     )
+{% endif %}
 {% endif %}

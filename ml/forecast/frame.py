@@ -1,0 +1,76 @@
+"""The forecast frame: who is forecast, who is withheld, and the rows that come out.
+
+Belongs here: keys, limits and the shape of the result. Does not belong here: training, models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ml.demand import Demand
+from ml.forecast import heldout, segments
+from ml.forecast.config import QUANTILE_COLUMNS, ForecastConfig
+from ml.forecast.heldout import BLEND
+from ml.forecast.panel import Panel
+
+# A quantile this many times above the highest day on record is a fault of the tail, not demand.
+_QUANTILE_LIMIT = 4.0
+
+
+def withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]:
+    """Set aside series that nothing can be said about, with the reason."""
+    seen = panel.seen
+    last = np.where(seen.any(1), panel.days - 1 - seen[:, ::-1].argmax(1), -1) if panel.days else np.zeros(0, int)
+    never = last < 0
+    stale = ~never & (panel.days - 1 - last >= config.stale_days)
+    reasons = np.full(len(panel.keys), "", object)
+    reasons[never] = "no usable day in the history"
+    for row in np.flatnonzero(stale):
+        reasons[row] = f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
+    out = never | stale
+    withheld = panel.keys[out].assign(reason=reasons[out]).reset_index(drop=True)
+    return panel.select(~out) if out.any() else panel, _typed(withheld, panel)
+
+
+def _typed(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Keys as the file had them: numbers stay numbers."""
+    return frame.astype(dict.fromkeys(panel.whole_keys, "int64"))
+
+
+def forecast_frame(model, panel: Panel, demand: Demand, means, kind, factor, horizon: int, wanted) -> pd.DataFrame:
+    """The forecast frame, sorted by model, sku, location and date."""
+    count = len(panel.keys)
+    kinds = np.repeat(kind, horizon)
+    weeks = np.tile(segments.horizon_week(horizon), count)
+    factors, whole = np.repeat(factor, horizon), np.repeat(panel.whole, horizon)
+    ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
+    keys = _typed(panel.keys.loc[panel.keys.index.repeat(horizon)].reset_index(drop=True), panel)
+    dates = np.tile(panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]"), count)
+    frames = []
+    for name in wanted:
+        if name == BLEND:
+            number, mean = len(model.names), model.lessons.blend(means.reshape(len(model.names), -1), kinds, weeks)
+        elif name in model.names:
+            number = model.names.index(name)
+            mean = means[number].reshape(-1)
+        else:
+            continue
+        values = heldout.quantiles_of(model.lessons, number, mean, kinds, weeks, factors, whole)
+        values = np.minimum(values, ceiling[:, None].astype(np.float32))
+        columns = {"model": pd.Categorical.from_codes(np.zeros(len(mean), np.int8), [name]), "mean": mean}
+        columns |= {column: values[:, position] for position, column in enumerate(QUANTILE_COLUMNS)}
+        frames.append(pd.DataFrame({"sku": keys["sku"], "location": keys["location"], "date": dates, **columns}))
+    if not frames:
+        return empty_frame()
+    names = [frame["model"].cat.categories[0] for frame in frames]
+    for frame in frames:
+        frame["model"] = frame["model"].cat.set_categories(names)
+    return pd.concat(frames, ignore_index=True).astype({"model": str})
+
+
+def empty_frame() -> pd.DataFrame:
+    empty = {"sku": str, "location": str, "date": "datetime64[ns]", "model": str, "mean": "float32"}
+    return pd.DataFrame(
+        {name: pd.Series(dtype=kind) for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32")).items()}
+    )

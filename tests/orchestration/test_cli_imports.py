@@ -1,0 +1,68 @@
+"""`stockflow import` prints what happened, and answers what is wrong with one sentence and a non-zero exit."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from connectors.landing import Landing
+from orchestration.cli.imports import import_command
+from tests.connectors.manifest import MemoryManifest
+
+MAPPING = """
+source: erp
+stock:
+  records:
+    - entity: stock_level
+      fields: {location_code: shop, item_code: item, counted_at: day, on_hand: qty}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    opened = SimpleNamespace(landing=Landing(str(tmp_path / "landing"), MemoryManifest()), hash_key=b"key")
+    app = typer.Typer()
+    app.command("import")(import_command(lambda: contextlib.nullcontext(opened)))
+    (tmp_path / "m.yaml").write_text(MAPPING)
+
+    def call(text, *options, kind="stock", name="f.csv"):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        given = [kind, str(tmp_path / name), "--mapping", str(tmp_path / "m.yaml"), *map(str, options)]
+        return CliRunner().invoke(app, given)
+
+    return call
+
+
+def test_the_counts_are_printed_one_line_each_and_add_up(run, tmp_path):
+    text = "shop,item,day,qty\nS1,A,2026-01-02,5\nS1,=B,2026-01-02,many\n"
+    first = run(text, "--rejects", tmp_path / "bad.csv")
+    assert first.exit_code == 0, first.output
+    assert {"accepted 1", "unchanged 0", "quarantined 1"} <= set(first.output.splitlines())
+    assert "1 on_hand_decimal_parsing" in first.output
+    assert "'=B" in (tmp_path / "bad.csv").read_text("utf-8-sig")
+    assert {"accepted 0", "unchanged 1", "quarantined 1"} <= set(run(text).output.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "sentence"),
+    [
+        ("", "stock", "is empty"),
+        (None, "stock", "There is no file"),
+        ("shop,sku\n1,2\n", "stock", "there is no column 'item'"),
+        ("shop,item\n1,2\n", "orders", "says nothing about orders; it has: stock"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_a_failing_exit(run, text, kind, sentence):
+    result = run(text, kind=kind)
+    assert result.exit_code == 1
+    assert sentence in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_kind_that_does_not_exist_is_refused(run):
+    assert run("a\n1\n", kind="weather").exit_code == 2

@@ -1,0 +1,85 @@
+"""`doctor`: every check says what is wrong and what to do, in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.extract import Collector
+from connectors.records import Product
+from operations import alerts, publications
+from orchestration.health import examine
+
+
+def told(name: str) -> tuple[bool, str]:
+    (check,) = [check for check in examine() if check.name == name]
+    return check.ok, check.says
+
+
+def test_a_new_home_is_well(watched):
+    checks = examine()
+    assert [check.name for check in checks] == [
+        "configuration", "Python", "disk", "dbt project", "PostgreSQL", "sources", "landing", "warehouse", "published",
+        "outbox", "alerts",
+    ]  # fmt: skip
+    assert all(check.ok for check in checks), checks
+
+
+def test_a_landed_file_that_is_gone_is_named(watched):
+    collector = Collector()
+    collector.add(Product, {"item_code": "A", "name": "A"}, payload={}, position="1")
+    landed = watched.landing.land("test", collector.extract("all"), cursor_before=None)
+    assert told("landing") == (True, "1 batches, all there")
+    path = watched.settings.home / "landing" / landed.files[0].path
+    moved = path.rename(path.with_suffix(".gone"))
+    ok, says = told("landing")
+    assert not ok
+    assert landed.files[0].path in says
+    moved.rename(path)
+    assert told("landing")[0]
+
+
+def test_targets_that_show_different_snapshots_are_told(watched):
+    publications.record(watched.engine, "postgres", "20260302-1")
+    publications.record(watched.engine, "duckdb", "20260302-1")
+    assert told("published") == (True, "snapshot 20260302-1 in duckdb, postgres")
+    publications.record(watched.engine, "duckdb", "20260303-2")
+    ok, says = told("published")
+    assert not ok
+    assert "run a cycle again" in says
+
+
+def test_open_alerts_are_told(watched):
+    with watched.engine.begin() as db:
+        alerts.raise_alert(db, "cycle-late", "Nothing is proposed yet.")
+    assert told("alerts") == (False, "1 open, such as: Nothing is proposed yet.")
+    with watched.engine.begin() as db:
+        alerts.resolve(db, "cycle-late")
+    assert told("alerts")[0]
+
+
+def test_without_a_database_the_rest_is_still_told(watched, monkeypatch):
+    monkeypatch.setenv("STOCKFLOW_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nosuch")
+    checks = {check.name: check for check in examine()}
+    assert checks["disk"].ok
+    assert not checks["PostgreSQL"].ok
+    assert checks["PostgreSQL"].says
+    assert "landing" not in checks
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("timezone: Mars/Olympus\n", "no time zone"),
+        ("timezone: [\n", "cannot be read as YAML"),
+        ("slack: {token: '${NOT_SET_ANYWHERE}', signing_secret: x, channel: y}\n", "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_a_wrong_configuration_is_the_only_thing_told(watched, text, says):
+    config = watched.settings.home / "config.yaml"
+    config.write_text(text)
+    try:
+        (check,) = examine()
+    finally:
+        config.unlink()
+    assert not check.ok
+    assert says in check.says
