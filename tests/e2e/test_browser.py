@@ -16,8 +16,14 @@ from tests.e2e.running_ui import CHECKOUT, free_port, running
 pytestmark = pytest.mark.browser
 
 GROUPS = ("raw", "landing", "staging", "intermediate", "marts", "forecast", "replenishment", "published", "delivered")
-SCHEDULES = ("daily_planning_schedule", "ingest_schedule", "maintenance_schedule", "weekly_training_schedule")
-SENSORS = ("approved_orders_sensor", "automation_sensor", "failed_run_sensor", "file_drop_sensor")
+SCHEDULES = (
+    "daily_planning_schedule", "freshness_schedule", "ingest_schedule", "maintenance_schedule",
+    "weekly_training_schedule",
+)  # fmt: skip
+SENSORS = (
+    "approved_orders_sensor", "automation_sensor", "failed_run_sensor", "file_drop_sensor", "recovered_run_sensor",
+    "webhook_inbox_sensor",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
