@@ -1,5 +1,5 @@
 -- Where a source states the order's total, its lines add up to it, to the cent.
-{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'int_order_lines__resolved'}}}) }}
+{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_order_line'}}}) }}
 with totals as (
     select source, order_code, total_amount
     from {{ ref('stg_landing__orders') }}
