@@ -94,6 +94,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule=f"{late_minute} {late_hour} * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Makes an alert when this morning's orders have not been proposed in time.",
     )
     return (
         [

@@ -49,9 +49,13 @@ class SandboxSource(_Strict):
 class SlackSettings(_Strict):
     """`api_url` replaces Slack's own for tests and proxies."""
 
+    # The app's bot token.
     token: str
+    # The app's signing secret.
     signing_secret: str
+    # The channel's id.
     channel: str
+    # Slack's own.
     api_url: str = "https://slack.com/api/"
 
 

@@ -110,7 +110,7 @@ def test_every_connector_is_whole():
     for folder in sorted(path for path in (CHECKOUT / "connectors").iterdir() if (path / "__init__.py").exists()):
         for readme in READMES:
             assert f"| `{folder.name}` |" in readme.read_text(encoding="utf-8"), f"{name(readme)} has no row"
-        assert list((CHECKOUT / "tests" / "connectors").glob(f"test_{folder.name}_*.py")), folder
+        assert list((CHECKOUT / "tests").glob(f"*/test_{folder.name}*.py")), folder
         parts = {path.stem for path in folder.glob("*.py")}
         if folder.name == "files":
             assert "importer" in parts

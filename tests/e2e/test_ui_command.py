@@ -7,6 +7,8 @@ import subprocess
 import time
 import urllib.request
 
+import pytest
+
 from tests.e2e.running_ui import CHECKOUT, STOCKFLOW, environment, free_port, processes_of, running
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -43,6 +45,7 @@ def test_it_answers_refuses_a_second_one_and_leaves_no_process(tmp_path):
     assert left == []
 
 
+@pytest.mark.long
 def test_a_daemon_that_dies_is_told_and_ends_the_rest(tmp_path):
     import psutil
 
