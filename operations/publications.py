@@ -44,7 +44,8 @@ def current(engine: Engine) -> dict[str, dict[str, Any]]:
 
 
 def next_sequence(engine: Engine) -> int:
-    """One more than any snapshot so far has, whether or not its publication reached every target."""
-    number = sa.cast(sa.func.split_part(publication.c.snapshot_id, "-", 2), sa.BigInteger)
-    with engine.connect() as db:
-        return (db.execute(sa.select(sa.func.max(number))).scalar() or 0) + 1
+    """A number above that of any snapshot so far, and never given twice: a publication that was killed before it was
+    recorded may still have reached a target."""
+    drawn = sa.func.nextval(sa.func.pg_get_serial_sequence("operations.publication", "publication_id"))
+    with engine.begin() as db:
+        return db.execute(sa.select(drawn)).scalar_one()

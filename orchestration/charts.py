@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,3 +57,37 @@ def risk_table(risk: pd.DataFrame, rows: int = 15) -> str:
     ]
     head = "| item | location | risk now | with proposals | sales at risk |\n| --- | --- | ---: | ---: | ---: |\n"
     return head + "\n".join(lines)
+
+
+def proposal_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown table of proposals as `operations.proposals.find` gives them."""
+    if not rows:
+        return "none"
+    lines = [
+        f"| {row['kind']} {row['quantity'].normalize():f} {row['unit']} | {_cell(row['item_name'])} "
+        f"| {_cell(row['location_name'])} | {_percent(row['stockout_risk'])} |"
+        for row in rows
+    ]
+    return "| what | item | location | risk without |\n| --- | --- | --- | ---: |\n" + "\n".join(lines)
+
+
+def amounts_by_supplier(proposals: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Markdown table: what approving all purchases would order from each supplier. `names` by supplier key."""
+    bought = proposals[proposals["kind"] == "buy"]
+    if bought.empty:
+        return "none"
+    bought = bought.assign(amount=bought["amount"].astype(float))
+    total = bought.groupby(["supplier", "currency"]).agg(items=("proposal_id", "size"), amount=("amount", "sum"))
+    lines = [
+        f"| {_cell(names.get(supplier, supplier))} | {row.items} | {row.amount:,.2f} {currency} |"
+        for (supplier, currency), row in zip(total.index, total.itertuples(index=False), strict=True)
+    ]
+    return "| supplier | lines | amount |\n| --- | ---: | ---: |\n" + "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "/").replace("\n", " ")

@@ -13,6 +13,9 @@ from orchestration import dagster_home
 from orchestration.application import Application
 from orchestration.definitions import build_definitions
 
+LOCATION = "stockflow"
+"""The code location's name in workspace.yaml: a run that is tagged with it shows under its job in the web UI."""
+
 Progress = Callable[[str, str, float | None], None]
 """Called with a step's name, "start", "success" or "failure", and its seconds once it has ended."""
 
@@ -37,7 +40,12 @@ def execute(
         if progress is not None:
             instance.add_event_listener(run_id, _listener(progress))
         return job.execute_in_process(
-            instance=instance, partition_key=partition, raise_on_error=False, run_id=run_id, run_config=quiet
+            instance=instance,
+            partition_key=partition,
+            raise_on_error=False,
+            run_id=run_id,
+            run_config=quiet,
+            tags={".dagster/repository": f"__repository__@{LOCATION}"},
         )
 
 

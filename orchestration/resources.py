@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import PrivateAttr
 
+from orchestration import dead_runs
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class StockflowResource(dg.ConfigurableResource):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[StockflowResource]:
         from orchestration.application import Application
 
-        with Application(Settings.from_environment()) as app:
+        settings = Settings.from_environment()
+        with (
+            Application(settings) as app,
+            dead_runs.alive(settings.dagster_home / "running", context.instance, context.run_id),
+        ):
             self._app = app
             yield self
         self._app = None

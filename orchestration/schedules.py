@@ -48,6 +48,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Plans the day before people come in; plan_at in config.yaml says when.",
     )
     def daily_planning_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         morning: dt.datetime = context.scheduled_execution_time.astimezone(ZoneInfo(business.timezone))
@@ -60,6 +61,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule="15 * * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Pulls every source each hour, so that the morning has little left to pull.",
     )
     push_back_job = dg.define_asset_job(
         "push_back_job",
@@ -72,6 +74,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule="40 1 * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Keeps house each night.",
     )
     weekly_training_schedule = dg.ScheduleDefinition(
         name="weekly_training_schedule",
@@ -79,6 +82,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule=f"{minute} {max(hour - 3, 0)} * * 1",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Trains on Monday mornings, three hours before planning.",
     )
     freshness_job = dg.define_asset_job(
         "freshness_job", planned, description="Looks whether this morning's orders have been proposed in time."
@@ -90,6 +94,7 @@ def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefini
         cron_schedule=f"{late_minute} {late_hour} * * *",
         execution_timezone=business.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Makes an alert when this morning's orders have not been proposed in time.",
     )
     return (
         [

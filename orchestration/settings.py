@@ -36,29 +36,43 @@ class SandboxSource(_Strict):
     """The generated shop. `managed`: commands start its systems themselves, with `as_of` as its first morning."""
 
     connector: Literal["sandbox"]
+    # Where it answers.
     url: str
+    # What it asks for.
     token: str
+    # Commands start the shop's systems themselves.
     managed: bool = False
+    # First morning of the shop.
     as_of: dt.date = dt.date(2026, 11, 2)
 
 
 class SlackSettings(_Strict):
     """`api_url` replaces Slack's own for tests and proxies."""
 
+    # The app's bot token.
     token: str
+    # The app's signing secret.
     signing_secret: str
+    # The channel's id.
     channel: str
+    # Slack's own.
     api_url: str = "https://slack.com/api/"
 
 
 class Business(_Strict):
     """`config.yaml`."""
 
+    # Of business dates, the schedules and `plan_at`, such as Europe/Berlin.
     timezone: str = "UTC"
+    # Three letters; every amount is also given in it.
     reporting_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    # When the daily cycle starts, HH:MM.
     plan_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "05:30"
+    # Whose public holidays count, besides those of the countries of your locations; two letters each.
     holiday_countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
+    # Systems that are pulled and written to; none where all data comes in files.
     sources: tuple[SandboxSource, ...] = ()
+    # Approvals and alerts in Slack.
     slack: SlackSettings | None = None
 
     @field_validator("timezone")

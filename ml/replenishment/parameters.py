@@ -32,8 +32,11 @@ class Policy(_Strict):
     and `maximum_service`; a lot is then rounded to the cheaper neighbour.
     """
 
+    # Probability that an interval passes without a stock-out; none: weigh costs instead.
     service_target: Service | None = None
+    # Never lower ...
     minimum_service: Service = 0.5
+    # ... and never higher than this, whatever the costs say.
     maximum_service: Service = 0.98
     # Cost of a unit short as a multiple of its margin; above 1 when customers who find nothing also stay away.
     stockout_cost_share: Annotated[float, Field(ge=0)] = 1.0
@@ -57,8 +60,11 @@ class PolicyChange(_Strict):
 class Parameters(_Strict):
     """All that a business decides about replenishment. Days are calendar days."""
 
+    # Currency in which costs are weighed against each other.
     reporting_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    # What an order weighs against what.
     policy: Policy = Policy()
+    # The same by item class, replacing parts of it.
     classes: dict[str, PolicyChange] = {}
 
     # How many demand and lead-time scenarios a decision is weighed on.

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 POOL = "warehouse"
 MANIFEST = DBT_PROJECT / "target" / "manifest.json"
-OPERATIONS_TABLES = ("xref", "source", "holiday")
+OPERATIONS_TABLES = {
+    "xref": "Which of our keys each source's code means, and from when to when.",
+    "source": "Sources in the order in which their master data is believed.",
+    "holiday": "Public holidays of the countries that have locations.",
+}
+
+TOUCHED = "Codes whose key changed since the last build: the facts under them are restated."
 
 PLANNING_TAG = "tag:planning"
 
@@ -56,6 +62,9 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             group_name="landing",
             kinds={"duckdb"},
             automation_condition=arrived,
+            description=TOUCHED
+            if entity == "touched_code"
+            else f"Every landed version of {entity.replace('_', ' ')} in the warehouse, the current one marked.",
         )
         for entity in [*ENTITIES, "touched_code"]
     ] + [
@@ -65,6 +74,7 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             group_name="landing",
             kinds={"postgres"},
             automation_condition=arrived,
+            description=OPERATIONS_TABLES[table],
         )
         for table in OPERATIONS_TABLES
     ]
@@ -107,7 +117,7 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
                 "gtin conflicts": identified.gtin_conflicts,
             },
         )
-        for table in OPERATIONS_TABLES[1:]:
+        for table in ("source", "holiday"):
             yield dg.MaterializeResult(["operations", table])
 
     return load_warehouse

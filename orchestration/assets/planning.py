@@ -24,6 +24,9 @@ PROPOSALS = dg.AssetKey(["replenishment", "proposals"])
 RISK_TABLE = dg.AssetKey(["planning", "stockout_risk"])
 PLAN_TABLE = dg.AssetKey(["planning", "purchase_plan"])
 
+URGENT_ROWS = 8
+"""Proposals listed in the metadata of a morning's plan: the web UI folds a longer table away."""
+
 
 def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[dg.AssetsDefinition]:
     @dg.asset(
@@ -115,8 +118,20 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
                 kinds={"postgres"},
                 description="What to buy and to move, each with its reason, waiting for approval.",
             ),
-            dg.AssetSpec(RISK_TABLE, deps=[INPUTS], group_name="replenishment", kinds={"duckdb"}),
-            dg.AssetSpec(PLAN_TABLE, deps=[INPUTS], group_name="replenishment", kinds={"duckdb"}),
+            dg.AssetSpec(
+                RISK_TABLE,
+                deps=[INPUTS],
+                group_name="replenishment",
+                kinds={"duckdb"},
+                description="Probability of a stock-out per series and day, without and with the proposals.",
+            ),
+            dg.AssetSpec(
+                PLAN_TABLE,
+                deps=[INPUTS],
+                group_name="replenishment",
+                kinds={"duckdb"},
+                description="Purchases expected over the coming four weeks, if each morning decides as this one did.",
+            ),
         ],
         partitions_def=partitions,
         pool=POOL,
@@ -125,19 +140,30 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         context: dg.AssetExecutionContext, stockflow: StockflowResource
     ) -> Iterator[dg.MaterializeResult]:
         from ml.replenishment.freezing import thaw
-        from orchestration.charts import risk_table
+        from operations import proposals
+        from operations.proposals import Filter
+        from orchestration.charts import amounts_by_supplier, proposal_table, risk_table
         from orchestration.planning import cycle
 
         app = stockflow.app
         morning = cycle_date(context, timezone)
         frozen = cycle.frozen_hash_of(app.engine, morning) or _just_frozen(app, morning)
-        plan = cycle.plan(thaw(frozen, str(app.settings.frozen)), frozen, morning)
+        inputs = thaw(frozen, str(app.settings.frozen))
+        plan = cycle.plan(inputs, frozen, morning)
         saved = cycle.save(app.engine, plan, frozen, morning, actor="system:planner")
         _store(app, morning, plan.risk, plan.purchase_plan)
+        urgent, _ = proposals.find(app.engine, Filter(cycle_date=morning), limit=URGENT_ROWS)
         yield dg.MaterializeResult(
             PROPOSALS,
             metadata={
                 "proposals": len(plan.proposals),
+                "most urgent": dg.MetadataValue.md(proposal_table(urgent)),
+                "why the first": urgent[0]["reason"] if urgent else "none",
+                "purchases by supplier": dg.MetadataValue.md(
+                    amounts_by_supplier(
+                        plan.proposals, dict(zip(inputs.suppliers["supplier"], inputs.suppliers["name"], strict=True))
+                    )
+                ),
                 "new": saved.new,
                 "unchanged": saved.unchanged,
                 "superseded": saved.superseded,
@@ -157,7 +183,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
     def build_reports(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, stockflow: StockflowResource
     ) -> Iterator[Any]:
-        yield from run_dbt(context, dbt, stockflow.app, ["build"])
+        from orchestration.warehouse.build import DBT_BUILD
+
+        yield from run_dbt(context, dbt, stockflow.app, list(DBT_BUILD))
 
     @dg.asset(
         key=["published", "reports"],

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import typer
 from sqlalchemy import Engine
 
-from orchestration.cli import approvals, asking, backup, demo, forecast, imports, project, service
+from orchestration.cli import approvals, asking, backup, bi, demo, forecast, imports, project, service
 from orchestration.settings import Settings
 
 
@@ -25,6 +25,7 @@ def commands(app: typer.Typer) -> None:
     app.command()(asking.doctor)
     app.command()(backup.backup)
     app.command()(backup.restore)
+    app.command()(bi.bi)
     approvals.register(app, _engine, _token)
 
 

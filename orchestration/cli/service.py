@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from connectors.errors import PermanentError
@@ -22,6 +25,9 @@ console = Console(soft_wrap=True, highlight=False)
 BIN = Path(sys.executable).parent
 
 
+START_SECONDS = 180
+
+
 def ui(
     port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1")] = 3000,
     api_port: Annotated[int, typer.Option(help="Port of the API on 127.0.0.1")] = 8000,
@@ -30,11 +36,17 @@ def ui(
     from orchestration import dagster_home, sandbox_process
     from orchestration.application import Application
 
+    for name, number, option in (("web UI", port, "--port"), ("API", api_port, "--api-port")):
+        if not _is_free(number):
+            raise PermanentError(
+                f"Port {number} of the {name} is taken: end what uses it, or choose another by {option}."
+            )
     prepare_project()
     settings = Settings.from_environment()
     # A supervisor ends us with SIGTERM; it is to stop what we started just as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Application(settings) as app, sandbox_process.running(settings):
+    console.print("Starting; this takes half a minute ...")
+    with _only_one(settings), Application(settings) as app, sandbox_process.running(settings):
         dagster_home.prepare(app)
         workspace = ["-w", str(CHECKOUT / "workspace.yaml")]
         commands = {
@@ -47,24 +59,70 @@ def ui(
         logs.mkdir(exist_ok=True)
         try:
             for name, command in commands.items():
-                log = (logs / f"{name.replace(' ', '_').lower()}.log").open("a")
-                processes[name] = subprocess.Popen(
-                    [str(part) for part in command], cwd=CHECKOUT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                )  # fmt: skip
-                log.close()
+                with _log(logs, name).open("a") as log:
+                    processes[name] = subprocess.Popen(
+                        [str(part) for part in command], cwd=CHECKOUT, stdout=log, stderr=log,
+                        stdin=subprocess.DEVNULL, start_new_session=True,
+                    )  # fmt: skip
+            _wait_until_answering(processes, logs, [port, api_port])
             console.print(
-                f"Web UI   http://127.0.0.1:{port}\nAPI      http://127.0.0.1:{api_port}/docs\nLogs     {logs}\nCtrl-C stops all of it."
+                f"Web UI   http://127.0.0.1:{port}\nAPI      http://127.0.0.1:{api_port}/docs\n"
+                f"Logs     {logs}\nCtrl-C stops all of it."
             )
             while True:
-                for name, process in processes.items():
-                    if process.poll() is not None:
-                        raise PermanentError(f"The {name} ended by itself; {logs} says why.")
+                _all_run(processes, logs)
                 time.sleep(1)
         except KeyboardInterrupt:
             console.print("Stopping.")
         finally:
+            # A second Ctrl-C must not leave half of them behind.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             _stop(list(processes.values()))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Two daemons on one home would each start every scheduled run."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.home / "ui.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PermanentError(f"The web UI of {settings.home} runs already: use that one, or stop it first.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _log(logs: Path, name: str) -> Path:
+    return logs / f"{name.replace(' ', '_').lower()}.log"
+
+
+def _all_run(processes: dict[str, subprocess.Popen], logs: Path) -> None:
+    for name, process in processes.items():
+        if process.poll() is not None:
+            raise PermanentError(f"The {name} ended by itself; {_log(logs, name)} says why.")
+
+
+def _wait_until_answering(processes: dict[str, subprocess.Popen], logs: Path, ports: list[int]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while any(_is_free(port) for port in ports):
+        _all_run(processes, logs)
+        if time.monotonic() > deadline:
+            raise PermanentError(f"The web UI or the API has not started within {START_SECONDS} s; {logs} says why.")
+        time.sleep(0.3)
 
 
 def _stop(processes: list[subprocess.Popen]) -> None:

@@ -110,7 +110,7 @@ def explain(engine: Engine, folder: Path, proposal_id: str) -> dict[str, Any]:
 
     row = proposals.get(engine, proposal_id)["evidence"]
     inputs = thaw(json.loads(row["evidence"])["inputs"]["frozen"], str(folder))
-    explanation = recompute.explain(row, inputs, sampler(inputs))
+    explanation = recompute(row, inputs, sampler(inputs))
     return {
         "proposal_id": proposal_id,
         "matches": explanation.matches,

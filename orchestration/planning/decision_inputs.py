@@ -134,16 +134,25 @@ _SOURCING = """
 
 
 def read_parameters(path: Path, reporting_currency: str) -> Parameters:
-    """What the business decided about replenishment: `<home>/parameters.yaml`, or the defaults."""
+    """What the business decided about replenishment: `<home>/parameters.yaml`, or the defaults; in the reporting
+    currency of config.yaml."""
     from ml.replenishment.parameters import Parameters
     from ml.replenishment.parameters import read_parameters as parse
 
     if not path.exists():
         return Parameters(reporting_currency=reporting_currency)
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        found = parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PermanentError(f"{path} cannot be read ({error}): correct it and plan again.") from None
+    if "reporting_currency" not in found.model_fields_set:
+        return found.model_copy(update={"reporting_currency": reporting_currency})
+    if found.reporting_currency != reporting_currency:
+        raise PermanentError(
+            f"{path} reckons in {found.reporting_currency} and config.yaml in {reporting_currency}: "
+            "take reporting_currency out of the former."
+        )
+    return found
 
 
 def read_inputs(

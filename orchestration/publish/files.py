@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.publish.parts import WHOLE, Checksums, Mart, Snapshot, stale
+from orchestration.publish.parts import WHOLE, Checksums, Mart, Snapshot, gone, stale
 from orchestration.warehouse.store import transaction
 
 
@@ -68,14 +68,16 @@ class DuckDBTarget:
             if present != list(mart.columns):
                 db.execute(f'CREATE OR REPLACE TABLE published.marts."{mart.name}" AS FROM marts."{mart.name}" LIMIT 0')
                 write, drop = sorted(p for n, p in wanted if n == mart.name), []
-            gone = mart.condition(sorted({*write, *drop}))
-            db.execute(f'DELETE FROM published.marts."{mart.name}" WHERE {gone}')
+            outdated = mart.condition(sorted({*write, *drop}))
+            db.execute(f'DELETE FROM published.marts."{mart.name}" WHERE {outdated}')
             if write:
                 condition = mart.condition(write)
                 db.execute(
                     f'INSERT INTO published.marts."{mart.name}" SELECT * FROM marts."{mart.name}" WHERE {condition}'
                 )
                 written += db.execute(f'SELECT count(*) FROM marts."{mart.name}" WHERE {condition}').fetchone()[0]
+        for name in gone(wanted, held):
+            db.execute(f'DROP TABLE IF EXISTS published.marts."{name}"')
         db.execute("DELETE FROM published.marts.snapshot_part")
         db.executemany(
             "INSERT INTO published.marts.snapshot_part VALUES (?, ?, ?)",
@@ -157,6 +159,9 @@ class ParquetTarget:
         for path in self.folder.glob("*/*.parquet"):
             if str(path.relative_to(self.folder)) not in named:
                 path.unlink()
+        # What a killed publication left half-written; nobody else publishes at the same time.
+        for path in [*self.folder.glob("*.tmp"), *self.folder.glob("*/*.tmp")]:
+            path.unlink()
 
 
 def _months(mart: Mart, wanted: Checksums) -> dict[str, str]:

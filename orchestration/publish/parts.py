@@ -21,12 +21,12 @@ PART_COLUMN = {
 WHOLE = "whole"
 
 Checksums = Mapping[tuple[str, str], str]
-"""(table, part) -> checksum. A part is an ISO date or `WHOLE`."""
+"""(table, part) -> checksum. A part is an ISO date, or `WHOLE` for a table that has no days or no rows."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Identity of one publication. `sequence` grows by one with each, over all targets."""
+    """Identity of one publication. `sequence` grows with each and is never used twice."""
 
     sequence: int
     cycle_date: dt.date
@@ -56,7 +56,8 @@ class Mart:
         """SQL that selects `parts`; they come from our own checksums, never from input."""
         if self.part_column is None:
             return "true"
-        return f"{self.part_column} IN ({', '.join(f'DATE {_quoted(part)}' for part in parts)})"
+        days = [f"DATE {_quoted(part)}" for part in parts if part != WHOLE]
+        return f"{self.part_column} IN ({', '.join(days)})" if days else "false"
 
 
 def _quoted(part: str) -> str:
@@ -87,8 +88,8 @@ def checksums(db: duckdb.DuckDBPyConnection, mart: Mart) -> dict[tuple[str, str]
         f'FROM marts."{mart.name}" AS t GROUP BY 1'
     ).fetchall()
     found = {(mart.name, part): f"{shape}:{count}:{total}" for part, count, total in rows}
-    # An empty table is a part too, or its last rows would stay published.
-    return found if found or mart.part_column else {(mart.name, WHOLE): f"{shape}:0:0"}
+    # An empty table is a part too: it is to be there, with its columns, and without the rows it had.
+    return found or {(mart.name, WHOLE): f"{shape}:0:0"}
 
 
 def _shape(mart: Mart) -> int:
@@ -101,3 +102,8 @@ def stale(wanted: Checksums, held: Checksums, mart: Mart) -> tuple[list[str], li
     write = [part for (name, part), value in wanted.items() if name == mart.name and held.get((name, part)) != value]
     drop = [part for (name, part) in held if name == mart.name and (name, part) not in wanted]
     return sorted(write), sorted(drop)
+
+
+def gone(wanted: Checksums, held: Checksums) -> list[str]:
+    """The tables that were published and are marts no more."""
+    return sorted({name for name, _ in held} - {name for name, _ in wanted})

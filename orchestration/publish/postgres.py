@@ -1,8 +1,8 @@
 """The PostgreSQL target: schema `marts`, read by BI tools as the role `bi`.
 
 One transaction per publication, so that a reader sees all of one snapshot or all of the one before; a report of several
-queries opens a REPEATABLE READ transaction. Tables are never swapped (that would lose grants and break open cursors);
-one is created anew only when its columns changed, inside the same transaction.
+queries opens a REPEATABLE READ transaction. Tables are never swapped: that would lose grants, and a report under way
+would find the new table empty. Columns that changed are dropped and added, which old snapshots survive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from psycopg import sql
 
-from orchestration.publish.parts import Checksums, Mart, Snapshot, stale
+from orchestration.publish.parts import WHOLE, Checksums, Mart, Snapshot, gone, stale
 
 _LOCK = 0x53746F63  # arbitrary and constant: one publisher at a time
 
@@ -57,9 +57,13 @@ class PostgresTarget:
                 if not write and not drop:
                     continue
                 if self._ensure_table(cursor, mart):
-                    write, drop = sorted(p for n, p in wanted if n == mart.name), []
+                    drop = [part for name, part in held if name == mart.name]
+                    write = sorted(part for name, part in wanted if name == mart.name)
                 written += self._replace(cursor, db, mart, write, drop)
                 self._remember(cursor, mart, wanted, write, drop)
+            for name in gone(wanted, held):
+                cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("marts", name)))
+                cursor.execute("DELETE FROM marts.snapshot_part WHERE table_name = %s", (name,))
             cursor.execute("DELETE FROM marts.snapshot")
             cursor.execute(
                 "INSERT INTO marts.snapshot (snapshot_id, cycle_date, published_at) VALUES (%s, %s, %s)",
@@ -81,37 +85,43 @@ class PostgresTarget:
         )
 
     def _ensure_table(self, cursor: psycopg.Cursor, mart: Mart) -> bool:
-        """True when the table was created (anew): then everything must be written."""
+        """True when the table was made or got other columns: then everything must be written."""
         cursor.execute(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             (f'marts."{mart.name}"',),
         )
-        present = [(name, _normal(kind)) for name, kind in cursor.fetchall()]
-        wanted = [(name, _normal(_postgres_type(kind))) for name, kind in mart.columns]
+        present = {name: _normal(kind) for name, kind in cursor.fetchall()}
+        wanted = {name: _normal(_postgres_type(kind)) for name, kind in mart.columns}
         if present == wanted:
             return False
         table = sql.Identifier("marts", mart.name)
-        cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
-        columns = sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(_postgres_type(kind))) for name, kind in mart.columns
-        )
-        cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(table, columns))
+        if not present:
+            cursor.execute(sql.SQL("CREATE TABLE {} ()").format(table))
+        for name in present:
+            if present[name] != wanted.get(name):
+                cursor.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(table, sql.Identifier(name)))
+        for name, kind in mart.columns:
+            if present.get(name) != wanted[name]:
+                column = sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(_postgres_type(kind)))
+                cursor.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table, column))
         if mart.part_column:
-            cursor.execute(sql.SQL("CREATE INDEX ON {} ({})").format(table, sql.Identifier(mart.part_column)))
+            index = sql.Identifier(f"{mart.name}_{mart.part_column}")
+            column = sql.Identifier(mart.part_column)
+            cursor.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(index, table, column))
         return True
 
     def _replace(
         self, cursor: psycopg.Cursor, db: duckdb.DuckDBPyConnection, mart: Mart, write: list[str], drop: list[str]
     ) -> int:
         table = sql.Identifier("marts", mart.name)
-        gone = sorted({*write, *drop})
+        days = sorted({*write, *drop} - {WHOLE})
         if mart.part_column is None:
             cursor.execute(sql.SQL("DELETE FROM {}").format(table))
         else:
             cursor.execute(
                 sql.SQL("DELETE FROM {} WHERE {} = ANY(%s::date[])").format(table, sql.Identifier(mart.part_column)),
-                (gone,),
+                (days,),
             )
         if not write:
             return 0

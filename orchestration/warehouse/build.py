@@ -12,6 +12,9 @@ from orchestration.settings import DBT_PROJECT
 from orchestration.warehouse.fingerprint import models_fingerprint
 from orchestration.warehouse.load import BuildState, build_state, newest_load
 
+DBT_BUILD = ("build", "--exclude-resource-type", "unit_test")
+"""Models and the tests of their data; unit tests are the test suite's."""
+
 
 @dataclass(frozen=True)
 class Build:
@@ -23,10 +26,12 @@ class Build:
 
 def plan_build(db: duckdb.DuckDBPyConnection, cycle: dt.date, *, timezone: str, reporting_currency: str) -> Build:
     """A build up to `cycle`, or to the day the marts have already reached: they never go back, and a plan for a past
-    day reads them as of that day. Models other than those of the last build are built from the start. What dbt needs to
-    know is left for it in `landing.build_request`."""
+    day reads them as of that day. With other models than those of the last build everything is built from the start.
+    What dbt needs to know is left for it in `landing.build_request`."""
     before = build_state(db)
-    after = BuildState(newest_load(db), max(cycle, before.cycle_date or cycle), models_fingerprint(DBT_PROJECT))
+    # Another currency or default time zone changes every amount and day there is, as another model does.
+    models = f"{models_fingerprint(DBT_PROJECT)} {reporting_currency} {timezone}"
+    after = BuildState(newest_load(db), max(cycle, before.cycle_date or cycle), models)
     anew = before.models != after.models
     db.execute(
         "CREATE OR REPLACE TABLE landing.build_request AS "
@@ -40,7 +45,7 @@ def plan_build(db: duckdb.DuckDBPyConnection, cycle: dt.date, *, timezone: str, 
             anew,
         ],
     )
-    return Build(["build", *(["--full-refresh"] if anew else [])], after)
+    return Build([*DBT_BUILD, *(["--full-refresh"] if anew else [])], after)
 
 
 def dbt_environment(warehouse: Path) -> dict[str, str]:

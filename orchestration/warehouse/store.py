@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,19 +42,28 @@ class Warehouse:
     def connect(self, wait_seconds: float = 600) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection in UTC, under the writer's lock: even a read-only open fails while another process writes."""
         with self.writing(wait_seconds):
-            try:
-                connection = duckdb.connect(str(self.path))
-            except duckdb.Error as error:
-                raise PermanentError(
-                    f"The warehouse {self.path} cannot be opened ({str(error).splitlines()[0]}). "
-                    "Close other programs that have it open; BI tools should read the published copy instead."
-                ) from error
+            connection = self._open(wait_seconds)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
                 connection.execute("SET preserve_insertion_order = false")
                 yield connection
             finally:
                 connection.close()
+
+    def _open(self, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+        """Waits for a dbt whose run was killed: it still has the file open until it notices, and ends by itself."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                return duckdb.connect(str(self.path))
+            except duckdb.Error as error:
+                if "lock" in str(error) and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    continue
+                raise PermanentError(
+                    f"The warehouse {self.path} cannot be opened ({str(error).splitlines()[0]}). "
+                    "Close other programs that have it open; BI tools should read the published copy instead."
+                ) from error
 
 
 @contextlib.contextmanager

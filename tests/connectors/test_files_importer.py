@@ -501,7 +501,7 @@ CHILD = """
 import pickle, sys
 sys.path[:0] = {paths!r}
 import test_files_importer as t
-from conftest import MemoryManifest
+from tests.connectors.manifest import MemoryManifest
 from connectors.landing import Landing
 
 class OnDisk(MemoryManifest):

@@ -51,7 +51,7 @@ class Home:
     def path(self) -> Path:
         return self.app.settings.home
 
-    def run(self, job: str = "daily_planning_job", day: dt.date | None = None) -> None:
+    def run(self, job: str = "daily_planning_job", day: dt.date = MORNING) -> None:
         """A job to its end; fails the test with the job's own reasons."""
         result = execute(self.app, job, day)
         assert result.success, failures(result)

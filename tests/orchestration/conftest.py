@@ -1,4 +1,4 @@
-"""A home with its own PostgreSQL and nothing to pull, shared by the tests of what watches it."""
+"""A PostgreSQL as the operations tests have it, and a home with one of its own and nothing to pull."""
 
 from __future__ import annotations
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from connectors.landing import Landing
 from orchestration.cli.imports import import_command
+from tests.connectors.manifest import MemoryManifest
 
 MAPPING = """
 source: erp
@@ -18,27 +22,11 @@ stock:
 """
 
 
-class Manifest:
-    def __init__(self):
-        self.rows, self.cursors = [], {}
-
-    def commit(self, *, source, stream, files, cursor_after, **_):
-        self.rows += files
-        self.cursors[source, stream] = cursor_after
-        return True
-
-    def cursor(self, source, stream):
-        return self.cursors.get((source, stream))
-
-    def files(self, *, source=None, entity=None, after=0):
-        return [f for f in self.rows if entity in (None, f["entity"])]
-
-
 @pytest.fixture
 def run(tmp_path):
-    landing = Landing(str(tmp_path / "landing"), Manifest())
+    opened = SimpleNamespace(landing=Landing(str(tmp_path / "landing"), MemoryManifest()), hash_key=b"key")
     app = typer.Typer()
-    app.command("import")(import_command(lambda: landing, lambda: b"key"))
+    app.command("import")(import_command(lambda: contextlib.nullcontext(opened)))
     (tmp_path / "m.yaml").write_text(MAPPING)
 
     def call(text, *options, kind="stock", name="f.csv"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 from decimal import Decimal
 
 import pytest
+import yaml
+from dbt.cli.main import dbtRunner
 
 from connectors.records import (
     ExchangeRate,
@@ -22,6 +25,8 @@ from connectors.records import (
     StockMovement,
     Supplier,
 )
+from orchestration.settings import DBT_PROJECT
+from orchestration.warehouse.build import dbt_environment, plan_build
 from tests.orchestration.small_shop import SmallShop, at, on
 
 
@@ -149,3 +154,24 @@ def test_an_unchanged_build_restates_nothing(built):
     with built.warehouse.connect() as db:
         for touched in ("int_demand__touched", "int_stock__touched"):
             assert db.execute(f"SELECT count(*) FROM intermediate.{touched}").fetchone() == (0,)
+
+
+def test_the_models_do_what_their_examples_say(built):
+    """dbt's unit tests (dbt_project/models/_unit_tests.yml), which the daily build leaves out."""
+    os.environ.update(dbt_environment(built.warehouse.path))
+    done = dbtRunner().invoke(
+        ["test", "--quiet", "--select", "test_type:unit", "--project-dir", str(DBT_PROJECT),
+         "--profiles-dir", str(DBT_PROJECT), "--target-path", str(built.folder / "target")],
+    )  # fmt: skip
+    said = {result.node.name: (result.status, result.message) for result in done.result}
+    assert {name: told for name, told in said.items() if told[0] != "pass"} == {}
+    examples = yaml.safe_load((DBT_PROJECT / "models" / "_unit_tests.yml").read_text())["unit_tests"]
+    assert set(said) == {example["name"] for example in examples}
+
+
+def test_another_reporting_currency_builds_everything_anew(built):
+    with built.warehouse.connect() as db:
+        same = plan_build(db, on(8), timezone="UTC", reporting_currency="EUR")
+        other = plan_build(db, on(8), timezone="UTC", reporting_currency="CNY")
+    assert "--full-refresh" not in same.arguments
+    assert "--full-refresh" in other.arguments
