@@ -132,7 +132,7 @@ def random_day(shop: SmallShop, rng: random.Random, day: int) -> None:
         shop.add(OpeningDay, location_code="S1", date_on=on(rng.randint(1, day)), is_open=rng.random() < 0.5)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
 def test_any_history_of_late_and_corrected_facts_restates_to_the_same_marts(tmp_path, seed):
     rng = random.Random(seed)
     shop = opened(tmp_path / "daily")

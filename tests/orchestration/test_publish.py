@@ -277,7 +277,6 @@ def read_while_publishing(place: Place, reads: int, publishes: int, kills: int) 
 def test_no_reader_sees_a_torn_snapshot_quickly(place):
     for target, told in read_while_publishing(place, reads=30, publishes=8, kills=1).items():
         assert told["reads"] == 30, target
-        assert told["generations"] > 1, target
 
 
 @pytest.mark.long
