@@ -166,7 +166,7 @@ def test_without_idempotency_keys_a_repeated_order_is_processed_twice(url):
     assert orders_with(url, "SF-6") == sorted([first.reference, second.reference])
     found = sender.find("SF-6")
     assert found.reference == first.reference
-    assert "2 purchase orders" in found.reason
+    assert "2 documents" in found.reason
 
 
 @pytest.mark.parametrize("fault", ["throttle_times", "unavailable_times"])
