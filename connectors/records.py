@@ -493,5 +493,6 @@ def key_text(value: object) -> str:
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).isoformat()
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        # A negative zero equals zero and must read like it.
+        return f"{(value + 0).normalize():f}"
     return str(value)

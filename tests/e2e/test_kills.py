@@ -32,6 +32,9 @@ from tests.e2e.small_home import HEADERS, MORNING, SHOP, environment, temporary_
 
 MAIN = "from orchestration.cli import main; main()"
 
+# Each of these plans whole cycles in processes of their own.
+pytestmark = pytest.mark.long
+
 
 class Deployment:
     """A home that only processes of its own work on."""
@@ -156,7 +159,6 @@ def dbt_of(process: subprocess.Popen) -> psutil.Process | None:
     return None
 
 
-@pytest.mark.long
 def test_the_next_run_finishes_what_was_killed_at_fifty_points():
     """Ten mornings, five deaths in each: of the run itself, of PostgreSQL's server, of dbt."""
     mornings = [MORNING + dt.timedelta(days=n) for n in range(10)]
