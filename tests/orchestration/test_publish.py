@@ -275,8 +275,10 @@ def read_while_publishing(place: Place, reads: int, publishes: int, kills: int) 
 
 
 def test_no_reader_sees_a_torn_snapshot_quickly(place):
-    for target, told in read_while_publishing(place, reads=30, publishes=8, kills=1).items():
-        assert told["reads"] == 30, target
+    found = read_while_publishing(place, reads=30, publishes=8, kills=1)
+    assert {told["reads"] for told in found.values()} == {30}
+    # On a busy machine one reader may be done before the next publication; that all of them are would test nothing.
+    assert max(told["generations"] for told in found.values()) > 1
 
 
 @pytest.mark.long
