@@ -6,7 +6,7 @@ store inserts the batch's rows and advances the stream's cursor. A file without 
 go by the manifest, and `sweep` deletes what a killed process left.
 
 received = accepted + unchanged + quarantined, for each entity, always. A record is unchanged when the newest landed
-version of the same (source, record_id) has the same content.
+version of the same (source, record_id) has the same content, by the hash that `content` defines.
 
 Layout below the landing location:
     <source>/<entity>/<batch_id>.parquet          columns of LANDED
