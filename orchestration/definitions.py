@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from orchestration.application import configured_sources
 from orchestration.assets.delivery import delivered_documents
@@ -18,7 +14,7 @@ from orchestration.checks import quality_checks
 from orchestration.resources import StockflowResource
 from orchestration.schedules import cycle_partitions, jobs_and_schedules
 from orchestration.sensors import all_sensors
-from orchestration.settings import DBT_PROJECT, Settings
+from orchestration.settings import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -43,15 +39,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         sensors=all_sensors(business),
         jobs=jobs,
         schedules=schedules,
-        resources={
-            "stockflow": StockflowResource(),
-            "dbt": DbtCliResource(
-                project_dir=str(DBT_PROJECT),
-                profiles_dir=str(DBT_PROJECT),
-                # The one installed with us, whatever the caller's PATH.
-                dbt_executable=str(Path(sys.executable).parent / "dbt"),
-            ),
-        },
+        resources={"stockflow": StockflowResource()},
         executor=dg.in_process_executor,
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import random
 from decimal import Decimal
 
+import psutil
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner
 
 from connectors.records import (
     ExchangeRate,
@@ -26,7 +26,7 @@ from connectors.records import (
     Supplier,
 )
 from orchestration.settings import DBT_PROJECT
-from orchestration.warehouse.build import dbt_environment, plan_build
+from orchestration.warehouse.build import plan_build, run_dbt
 from tests.orchestration.small_shop import SmallShop, at, on
 
 
@@ -149,24 +149,48 @@ def test_any_history_of_late_and_corrected_facts_restates_to_the_same_marts(tmp_
         assert found[name] == rows, name
 
 
-def test_an_unchanged_build_restates_nothing(built):
-    built.build(on(8))
+def test_where_nothing_changed_nothing_is_built_and_what_failed_is_built_again(built):
+    first = built.try_build(on(8))
+    assert not first.is_new
+    assert {node.status for node in first.nodes} == {"success", "pass"}
+    # Without the views, but with every test of the marts.
+    assert not [node.name for node in first.nodes if node.name.startswith("stg_")]
+    known = json.loads((DBT_PROJECT / "target" / "manifest.json").read_text())["nodes"].values()
+    reports = {node["unique_id"] for node in known if "planning" in node["tags"]}
+    tests = {
+        node["name"]
+        for node in known
+        if node["resource_type"] == "test" and not reports & set(node["depends_on"]["nodes"])
+    }
+    assert {node.name for node in first.nodes if node.kind == "test"} == tests
+
+    with built.warehouse.connect() as db:
+        db.execute("INSERT INTO marts.fct_order_line FROM marts.fct_order_line LIMIT 1")
+    built.holiday = "Neujahr"
+    failed = built.try_build(on(8))
+    assert failed.is_new
+    assert "unique_fct_order_line_order_line_key found 1 rows" in failed.problems()
+
+    with built.warehouse.connect() as db:
+        db.execute("DELETE FROM marts.fct_order_line WHERE rowid = (SELECT max(rowid) FROM marts.fct_order_line)")
+    again = built.try_build(on(8))
+    assert again.is_new
+    assert str(built.warehouse.path) not in {file.path for file in psutil.Process().open_files()}
+    assert again.problems() == ""
+    assert {row["holidays"] for row in built.table("dim_date")} == {None, "DE: Neujahr"}
+    # Nothing of the facts was touched.
     with built.warehouse.connect() as db:
         for touched in ("int_demand__touched", "int_stock__touched"):
             assert db.execute(f"SELECT count(*) FROM intermediate.{touched}").fetchone() == (0,)
+    assert not built.try_build(on(8)).is_new
 
 
 def test_the_models_do_what_their_examples_say(built):
     """dbt's unit tests (dbt_project/models/_unit_tests.yml), which the daily build leaves out."""
-    os.environ.update(dbt_environment(built.warehouse.path))
-    done = dbtRunner().invoke(
-        ["test", "--quiet", "--select", "test_type:unit", "--project-dir", str(DBT_PROJECT),
-         "--profiles-dir", str(DBT_PROJECT), "--target-path", str(built.folder / "target")],
-    )  # fmt: skip
-    said = {result.node.name: (result.status, result.message) for result in done.result}
-    assert {name: told for name, told in said.items() if told[0] != "pass"} == {}
+    nodes = run_dbt(built.warehouse, ["test", "--select", "test_type:unit"])
+    assert {node.name: node.message for node in nodes if node.status != "pass"} == {}
     examples = yaml.safe_load((DBT_PROJECT / "models" / "_unit_tests.yml").read_text())["unit_tests"]
-    assert set(said) == {example["name"] for example in examples}
+    assert {node.name for node in nodes} == {example["name"] for example in examples}
 
 
 def test_another_reporting_currency_builds_everything_anew(built):
