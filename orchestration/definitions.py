@@ -11,6 +11,7 @@ from orchestration.assets.marts import load_asset, mart_assets, publish_asset
 from orchestration.assets.planning import planning_assets
 from orchestration.assets.telling import digest_asset
 from orchestration.checks import quality_checks
+from orchestration.mornings import first_morning
 from orchestration.resources import StockflowResource
 from orchestration.schedules import cycle_partitions, jobs_and_schedules
 from orchestration.sensors import all_sensors
@@ -29,10 +30,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     marts = mart_assets(business.timezone, business.reporting_currency)
     mart_keys = [key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "rpt_"))]
     published = publish_asset(mart_keys, business)
-    partitions = cycle_partitions(business.timezone)
+    partitions = cycle_partitions(first_morning(settings), business.timezone)
     planning = planning_assets(partitions, business.timezone)
     told = [digest_asset(partitions, business.timezone)] if business.slack else []
-    jobs, schedules = jobs_and_schedules(business)
+    jobs, schedules = jobs_and_schedules(business, partitions)
     return dg.Definitions(
         assets=[*files, *raw, load, marts, published, *planning, *told, delivered_documents],
         asset_checks=quality_checks(business),

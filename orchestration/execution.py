@@ -12,6 +12,7 @@ import dagster as dg
 from orchestration import dagster_home
 from orchestration.application import Application
 from orchestration.definitions import build_definitions
+from orchestration.mornings import reach_back
 
 LOCATION = "stockflow"
 """The code location's name in workspace.yaml: a run that is tagged with it shows under its job in the web UI."""
@@ -28,6 +29,7 @@ def execute(
     A partitioned job plans for `cycle_date`, by default today in the business time zone.
     """
     dagster_home.prepare(app)
+    reach_back(app.settings, cycle_date)
     definitions = build_definitions(app.settings)
     job = definitions.resolve_job_def(job_name)
     partition = None
