@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
@@ -66,7 +67,9 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
             error = event.event_specific_data.error
             while error.cause is not None:
                 error = error.cause
-            found.append(f"{event.step_key}: {error.message.strip()}")
+            # A reason of ours is a sentence by itself; of anything else the kind of error is told too.
+            said = re.sub(r"^[\w.]*\b(Failure|PermanentError|TransientError): ", "", error.message.strip())
+            found.append(f"{event.step_key}: {said}")
     return found
 
 
