@@ -55,6 +55,10 @@ class SmallShop:
         assert all(node.status != "warn" for node in done.nodes)
 
     def try_build(self, morning: dt.date) -> Done:
+        self.load()
+        return build_marts(self.warehouse, morning, timezone="UTC", reporting_currency="EUR")
+
+    def load(self) -> None:
         self.land()
         with self.warehouse.connect() as db:
             load(db, self.landing, self.manifest.files())
@@ -66,7 +70,6 @@ class SmallShop:
                     "holiday": pa.table({"country": ["DE"], "date_on": [on(1)], "name": [self.holiday]}),
                 },
             )
-        return build_marts(self.warehouse, morning, timezone="UTC", reporting_currency="EUR")
 
     def table(self, name: str) -> list[dict[str, object]]:
         with self.warehouse.connect() as db:

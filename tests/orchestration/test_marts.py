@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import time
 from decimal import Decimal
 
 import psutil
@@ -25,7 +28,7 @@ from connectors.records import (
     StockMovement,
     Supplier,
 )
-from orchestration.settings import DBT_PROJECT
+from orchestration.settings import CHECKOUT, DBT_PROJECT
 from orchestration.warehouse.build import plan_build, run_dbt
 from tests.orchestration.small_shop import SmallShop, at, on
 
@@ -110,8 +113,28 @@ def test_purchase_orders_show_what_is_outstanding_and_commit_cash_by_terms(built
     assert flows["supplier_commitment", on(8, month=2)] == Decimal("-5.4")  # 6 USD, 30 days after 9 January
 
 
-def test_restating_equals_rebuilding(built, tmp_path):
+def test_restating_equals_rebuilding_also_after_a_build_that_was_killed(built, tmp_path):
     anew = built.rebuilt(tmp_path)
+    anew.load()
+    script = (
+        "import datetime, pathlib, sys\n"
+        "from orchestration.warehouse.build import build_marts\n"
+        "from orchestration.warehouse.store import Warehouse\n"
+        "warehouse = Warehouse(pathlib.Path(sys.argv[1]))\n"
+        "build_marts(warehouse, datetime.date(2026, 1, 8), timezone='UTC', reporting_currency='EUR')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(anew.warehouse.path)], cwd=CHECKOUT)
+    deadline = time.monotonic() + 120
+    while not list((anew.warehouse.path.parent / "dbt_target").glob("run/**/fct_order_line.sql")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    with anew.warehouse.connect() as db:
+        assert db.execute("SELECT count(*) FROM landing.build").fetchone() == (0,)
+        made = db.execute("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'marts'").fetchone()[0]
+    assert made < len(built.marts())
     anew.build(on(8))
     assert anew.marts() == built.marts()
 
