@@ -11,7 +11,9 @@ import duckdb
 
 def models_fingerprint(project: Path) -> str:
     """Changes with any model, macro or setting of the dbt project, not with tests or documentation."""
-    return _digest(project, [project / "dbt_project.yml", *_below(project, "models/**/*.sql", "macros/**/*.sql")])
+    return _digest(
+        project, [project / "dbt_project.yml", *_below(project, "models/**/*.sql", "models/**/*.py", "macros/**/*.sql")]
+    )
 
 
 def checks_fingerprint(project: Path) -> str:

@@ -16,9 +16,7 @@ select
     l.unit,
     l.unit_cost,
     l.currency,
-    {{ to_reporting('l.quantity * coalesce(l.unit_cost, 0)', 'l.currency', 'rate.rate') }} as cost_reporting_amount,
     l.expires_on,
     l.valid_load,
     l.superseded_load
 from dated as l
-{{ with_rate() }}

@@ -32,9 +32,11 @@ select
     coalesce(sum(m.quantity) filter (m.kind = 'returns'), 0) as returns,
     coalesce(sum(m.quantity) filter (m.kind = 'receipts'), 0) as receipts,
     coalesce(sum(m.quantity) filter (m.kind in ('transfer_in', 'transfer_out')), 0) as transfers,
+    coalesce(sum(m.quantity) filter (m.kind = 'transfer_out'), 0) as transfers_out,
     coalesce(sum(m.quantity) filter (m.kind = 'adjustment'), 0) as adjustments,
     coalesce(sum(m.quantity) filter (m.kind = 'write_off'), 0) as write_offs,
-    coalesce(sum(m.quantity) filter (m.kind in ('production', 'consumption')), 0) as production
+    coalesce(sum(m.quantity) filter (m.kind in ('production', 'consumption')), 0) as production,
+    coalesce(sum(m.quantity) filter (m.kind = 'consumption'), 0) as consumption
 from movements as m
 {% if is_incremental() %}
 inner join {{ ref('int_stock__touched') }} as t

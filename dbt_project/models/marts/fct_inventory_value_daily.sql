@@ -1,0 +1,162 @@
+-- depends_on: {{ ref('int_stock_value__touched') }}
+{{ config(
+    materialized='incremental', incremental_strategy='delete+insert',
+    unique_key=['item_key', 'location_key', 'business_date'],
+    pre_hook=[
+        "{{ delete_touched_from(ref('int_stock_value__touched')) }}",
+        "{{ delete_outside(ref('int_stock__series')) }}",
+    ]
+) }}
+-- The ledger in money, at moving average cost: for every row of fct_inventory_daily what it was worth and what moved.
+-- What came in at a known price counts at that price and everything else at the average of the day; what the two do not
+-- explain is revaluation.
+with due as (
+    select
+        s.*,
+        f.unit_cost as first_cost,
+        f.known_from,
+        f.cost_basis as first_basis,
+        {% if is_incremental() %}
+        least(coalesce(t.from_date, date '9999-12-31'), coalesce(b.last_date + 1, date '0001-01-01')) as from_date
+        {% else %}
+        s.first_date as from_date
+        {% endif %}
+    from {{ ref('int_stock__series') }} as s
+    inner join {{ ref('int_stock__first_cost') }} as f using (item_key, location_key)
+    {% if is_incremental() %}
+    left join {{ ref('int_stock_value__touched') }} as t using (item_key, location_key)
+    left join (
+        select item_key, location_key, max(business_date) as last_date from {{ this }} group by all
+    ) as b using (item_key, location_key)
+    {% endif %}
+),
+
+ledger as (
+    select
+        i.*,
+        d.first_cost,
+        d.known_from,
+        d.first_basis,
+        i.business_date = d.first_date as is_first,
+        i.business_date = d.from_date as is_resumed
+    from {{ ref('fct_inventory_daily') }} as i
+    inner join due as d using (item_key, location_key)
+    where i.business_date >= d.from_date
+),
+
+known as (
+    select
+        item_key,
+        location_key,
+        business_date,
+        {% for kind in ['opening', 'receipts', 'transfer_in', 'adjustment', 'production'] -%}
+        coalesce(sum(quantity) filter (kind = '{{ kind }}'), 0) as {{ kind }}_quantity,
+        coalesce(sum(cost) filter (kind = '{{ kind }}'), 0) as {{ kind }}_cost{{ '' if loop.last else ',' }}
+        {% endfor %}
+    from {{ ref('int_stock_inflows') }}
+    inner join due using (item_key, location_key)
+    where business_date >= from_date
+    group by all
+),
+
+costed as (
+    select
+        l.*,
+        coalesce(c.unit_cost, case when l.business_date >= l.known_from then l.first_cost end) as unit_cost,
+        case
+            when c.is_average then 'average'
+            when l.business_date >= l.known_from then l.first_basis
+            else 'unknown'
+        end as cost_basis,
+        c.business_date = l.business_date as is_step,
+        c.sent_cost,
+        c.transfers_quantity,
+        c.transfers_cost,
+        c.production_quantity,
+        c.production_cost
+    from ledger as l
+    asof left join {{ ref('int_stock_costs') }} as c
+        on c.item_key = l.item_key and c.location_key = l.location_key and l.business_date >= c.business_date
+),
+
+-- Quantities by the cost at which they come in or leave.
+moved as (
+    select
+        c.* exclude (sent_cost),
+        -- What is sent on leaves before what others sent arrives.
+        case when c.is_step then c.sent_cost else c.unit_cost end as sent_cost,
+        -- A ledger that a statement opened begins with what was there.
+        case when c.is_first then c.opening else coalesce(m.opening, 0) end as entered,
+        coalesce(m.transfers_out, 0) as transferred_out,
+        coalesce(m.consumption, 0) as consumed,
+        case when c.is_step then c.transfers_quantity else 0 end + coalesce(k.transfer_in_quantity, 0) as known_transfers,
+        case when c.is_step then c.transfers_cost else 0 end + coalesce(k.transfer_in_cost, 0) as known_transfers_cost,
+        case when c.is_step then c.production_quantity else 0 end + coalesce(k.production_quantity, 0) as known_production,
+        case when c.is_step then c.production_cost else 0 end + coalesce(k.production_cost, 0) as known_production_cost,
+        coalesce(k.opening_quantity, 0) as known_entered,
+        coalesce(k.opening_cost, 0) as known_entered_cost,
+        coalesce(k.receipts_quantity, 0) as known_receipts,
+        coalesce(k.receipts_cost, 0) as known_receipts_cost,
+        coalesce(k.adjustment_quantity, 0) as known_adjustments,
+        coalesce(k.adjustment_cost, 0) as known_adjustments_cost
+    from costed as c
+    left join {{ ref('int_stock_movements__daily') }} as m using (item_key, location_key, business_date)
+    left join known as k using (item_key, location_key, business_date)
+),
+
+valued as (
+    select
+        *,
+        known_entered_cost + {{ at_cost('entered - known_entered', 'unit_cost') }} as entered_value,
+        known_receipts_cost + {{ at_cost('receipts - known_receipts', 'unit_cost') }} as receipts_value,
+        {{ at_cost('returns', 'unit_cost') }} as returns_value,
+        cast(known_transfers_cost as decimal(18, 4))
+            + {{ at_cost('transfers - transferred_out - known_transfers', 'unit_cost') }} as transfers_in_value,
+        {{ at_cost('transferred_out', 'sent_cost') }} as transfers_out_value,
+        cast(known_production_cost as decimal(18, 4)) + {{ at_cost('production - consumed - known_production', 'unit_cost') }}
+            + {{ at_cost('consumed', 'sent_cost') }} as production_value,
+        known_adjustments_cost + {{ at_cost('adjustments - known_adjustments', 'unit_cost') }} as adjustments_value,
+        {{ at_cost('write_offs', 'unit_cost') }} as write_offs_value,
+        {{ at_cost('-sales', 'unit_cost') }} as cost_of_goods_sold,
+        {{ at_cost('closing', 'unit_cost') }} as closing_value
+    from moved
+),
+
+chained as (
+    select
+        v.*,
+        {% if is_incremental() %}
+        case when v.is_resumed then b.closing_value else lag(v.closing_value) over series end as opening_value
+        {% else %}
+        lag(v.closing_value) over series as opening_value
+        {% endif %}
+    from valued as v
+    {% if is_incremental() %}
+    left join {{ this }} as b
+        on v.is_resumed and b.item_key = v.item_key and b.location_key = v.location_key
+        and b.business_date = v.business_date - 1
+    {% endif %}
+    window series as (partition by v.item_key, v.location_key order by v.business_date)
+)
+
+select
+    item_key,
+    location_key,
+    business_date,
+    '{{ requested("reporting_currency") }}' as currency,
+    closing,
+    cast(unit_cost as decimal(18, 8)) as unit_cost,
+    cost_basis,
+    {% set parts = [
+        'entered_value', 'receipts_value', 'returns_value', 'transfers_in_value', 'transfers_out_value', 'production_value',
+        'adjustments_value', 'write_offs_value',
+    ] -%}
+    -- Nothing is worth nothing, also where nothing is known of the cost.
+    cast(case when is_first then 0 else opening_value end as decimal(18, 4)) as opening_value,
+    {% for part in parts -%}
+    cast({{ part }} as decimal(18, 4)) as {{ part }},
+    {% endfor -%}
+    cost_of_goods_sold,
+    cast(closing_value - coalesce(opening_value, 0) - {{ parts | join(' - ') }} + cost_of_goods_sold as decimal(18, 4)) as revaluation,
+    closing_value
+from chained
