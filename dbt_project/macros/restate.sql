@@ -14,6 +14,12 @@
     {% endif %}
 {%- endmacro %}
 
+{% macro delete_touched_weeks(touched) -%}
+    {% if is_incremental() %}
+    delete from {{ this }} as t using {{ touched }} as k where t.item_key = k.item_key and t.week_on >= k.from_week
+    {% endif %}
+{%- endmacro %}
+
 {# Rows of series that are no more, or of days before their first or after their last. #}
 {% macro delete_outside(series, last_date=none) -%}
     {% if is_incremental() %}

@@ -27,6 +27,7 @@ from connectors.records import (
     StockLevel,
     StockMovement,
     Supplier,
+    SupplierOffer,
 )
 from orchestration.settings import CHECKOUT, DBT_PROJECT
 from orchestration.warehouse.build import plan_build, run_dbt
@@ -139,6 +140,15 @@ def test_restating_equals_rebuilding_also_after_a_build_that_was_killed(built, t
     assert anew.marts() == built.marts()
 
 
+def transfer(shop: SmallShop, rng: random.Random, code: str, sent: int, arrived: int) -> None:
+    """From one of the two stores to the other; either half may be corrected later, or be all there is."""
+    ends = [("transfer_out", -1, sent), ("transfer_in", 1, arrived)]
+    places, quantity, item = rng.sample(["S1", "S2"], 2), rng.randint(1, 6), rng.choice("AB")
+    for (kind, sign, day), place in list(zip(ends, places, strict=True))[: rng.choice([1, 2, 2, 2])]:
+        shop.add(StockMovement, movement_code=f"{code}{kind}", kind=kind, location_code=place, item_code=item,
+                 moved_at=at(day, 20), quantity=sign * quantity, document_code=code)  # fmt: skip
+
+
 def random_day(shop: SmallShop, rng: random.Random, day: int) -> None:
     """Sales of today and late ones, corrections of earlier orders, receipts, counts, closings, and cancellations."""
     for n in range(rng.randint(1, 5)):
@@ -148,6 +158,29 @@ def random_day(shop: SmallShop, rng: random.Random, day: int) -> None:
         if rng.random() < 0.3:
             shop.add(ReceiptLine, receipt_code=f"rc{day}{n}", line_code="1", location_code="S1", item_code="A",
                      received_at=when, quantity=rng.randint(1, 9))  # fmt: skip
+        if rng.random() < 0.3:
+            # Known cost, price of an order line that may come later or change, foreign currency with late rates.
+            shop.add(ReceiptLine, receipt_code=f"rp{day}{n}", line_code="1", location_code="S1", item_code=rng.choice("ABC"),
+                     received_at=when, quantity=rng.randint(1, 9), purchase_order_code=f"po{rng.randint(1, 3)}",
+                     purchase_order_line_code="1", unit_cost=rng.choice([None, 1.1, 2.3]),
+                     currency=rng.choice(["EUR", "USD"]))  # fmt: skip
+        if rng.random() < 0.4:
+            transfer(shop, rng, f"t{rng.randint(1, 9)}", rng.randint(max(1, day - 3), day), day)
+    if rng.random() < 0.6:
+        shop.add(PurchaseOrderLine, purchase_order_code=f"po{rng.randint(1, 3)}", line_code="1", supplier_code="P1",
+                 location_code="S1", item_code="A", ordered_at=at(1), quantity=10, unit_price=rng.randint(1, 4),
+                 currency=rng.choice(["EUR", "USD"]))  # fmt: skip
+    if rng.random() < 0.4:
+        shop.add(ExchangeRate, from_currency="USD", to_currency="EUR", date_on=on(rng.randint(1, day)),
+                 rate=rng.choice([0.8, 0.9]))  # fmt: skip
+    if rng.random() < 0.4:
+        shop.add(SupplierOffer, supplier_code="P1", item_code=rng.choice("BC"), unit_price=rng.randint(1, 5),
+                 currency=rng.choice(["EUR", "USD"]), valid_from=on(rng.randint(1, day)))  # fmt: skip
+    if rng.random() < 0.4:
+        shop.add(StockMovement, movement_code=f"k{rng.randint(1, 3)}", kind="production", location_code="S1", item_code="K",
+                 moved_at=at(day, 9), quantity=rng.randint(1, 3))  # fmt: skip
+        shop.add(StockMovement, movement_code=f"kc{rng.randint(1, 3)}", kind="consumption", location_code="S1",
+                 item_code="A", moved_at=at(day, 9), quantity=-rng.randint(1, 6))  # fmt: skip
     if rng.random() < 0.5:
         shop.add(StockLevel, location_code=rng.choice(["S1", "S2"]), item_code=rng.choice("AB"),
                  counted_at=at(rng.randint(1, day), 22), on_hand=rng.randint(0, 30), is_count=rng.random() < 0.5)  # fmt: skip
@@ -159,6 +192,7 @@ def random_day(shop: SmallShop, rng: random.Random, day: int) -> None:
 def test_any_history_of_late_and_corrected_facts_restates_to_the_same_marts(tmp_path, seed):
     rng = random.Random(seed)
     shop = opened(tmp_path / "daily")
+    shop.add(Supplier, supplier_code="P1", name="Acme", currency="USD")
     for day in (2, 4, 7):
         random_day(shop, rng, day)
         random_day(shop, rng, day)

@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_stock_value__touched') }}
 -- What this build walks through to find moving averages: the days on which something came into a series at a cost of its
 -- own or of its sender's, or was sent on, with the quantities that decide the average.
 with series as (

@@ -17,6 +17,8 @@ lines as (
 
 select
     l.* exclude (item_key, quantity_base),
+    l.item_key as sold_item_key,
+    l.quantity_base as sold_quantity_base,
     coalesce(kit.item_key, l.item_key) as item_key,
     cast(l.quantity_base * coalesce(kit.quantity, 1) as decimal(18, 6)) as quantity_base
 from lines as l
