@@ -14,7 +14,9 @@ PART_COLUMN = {
     "fct_return_line": "business_date",
     "fct_demand_daily": "business_date",
     "fct_inventory_daily": "business_date",
+    "fct_inventory_value_daily": "business_date",
     "fct_purchase_order_line": "ordered_on",
+    "rpt_margin": "week_on",
 }
 """The day that cuts a large mart into parts; the others are one part each."""
 
