@@ -3,6 +3,7 @@
 import datetime as dt
 import graphlib
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -129,19 +130,31 @@ def mart_assets(timezone: str, reporting_currency: str) -> dg.AssetsDefinition:
     )
     def build_marts(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> Iterator[Any]:
         from orchestration.warehouse.build import build_marts as build
+        from orchestration.warehouse.stock_value import stock_value
 
         morning = cycle_date(context, timezone)
         done = build(stockflow.app.warehouse, morning, timezone=timezone, reporting_currency=reporting_currency)
-        yield from told(context, done)
+        more = {}
+        if not done.problems():
+            with stockflow.app.warehouse.connect() as db:
+                if worth := stock_value(db):
+                    more["fct_inventory_value_daily"] = {
+                        "stock value": float(worth.amount),
+                        "currency": worth.currency,
+                        "series of unknown cost": worth.unvalued,
+                    }
+        yield from told(context, done, more)
 
     return build_marts
 
 
-def told(context: dg.AssetExecutionContext, done: "Done") -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def told(
+    context: dg.AssetExecutionContext, done: "Done", more: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """What became of each model and test, as Dagster knows them; raises dg.Failure with the reasons when any failed.
 
     All of them are built together whichever were selected, for a build that is recorded restates everything that changed;
-    those that nobody selected are noted all the same.
+    those that nobody selected are noted all the same. `more` metadata is by model.
     """
     problems = done.problems()
     status = {node.name: node for node in done.nodes if node.kind == "model"}
@@ -160,6 +173,7 @@ def told(context: dg.AssetExecutionContext, done: "Done") -> Iterator[dg.Materia
             metadata = {"status": node.status, "seconds": node.seconds}
         else:
             metadata = {"status": "nothing it is made from has changed"}
+        metadata |= more.get(key.path[-1], {})
         if key in context.selected_asset_keys:
             yield dg.MaterializeResult(key, metadata=metadata)
         else:

@@ -85,12 +85,15 @@ def _newest_batch(app: Application) -> int:
 
 
 def summary(app: Application, cycle_date: dt.date, since: int) -> None:
+    from orchestration.warehouse.stock_value import stock_value
+
     _loaded(app, since)
     _quality(app)
     published = app.settings.published / "stockflow.duckdb"
     with duckdb.connect(str(published), read_only=True) as db:
         _purchases(db, cycle_date)
         _risks(db)
+        console.print(f"  Stock worth {stock_value(db)}")
     _waiting(app, cycle_date)
     console.print("\n[bold]Where to look next[/]")
     for what, where in (
