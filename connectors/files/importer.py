@@ -106,11 +106,14 @@ def import_file(
 def _land_all(landing: Landing, session: Session, report: ImportReport, received: int) -> None:
     """Lands chunk after chunk, in order; while one is written the next is already being validated."""
     stream = f"files/{report.kind}"
+    batches: list[str] = []
 
     def land(chunk: Chunk) -> None:
         with _stage(report, "land"):
             cursor = json.dumps({"rows": received, "landed_to": chunk.high})
-            _count(report, chunk, _land(landing, report.source, chunk.extract(stream, cursor)))
+            landed = _land(landing, report.source, chunk.extract(stream, cursor), batches)
+            batches.append(landed.batch_id)
+            _count(report, chunk, landed)
 
     with ThreadPoolExecutor(max_workers=1) as writer:
         landing_now: Future[None] | None = None
@@ -124,11 +127,12 @@ def _land_all(landing: Landing, session: Session, report: ImportReport, received
             landing_now.result()
 
 
-def _land(landing: Landing, source: str, extract: Extract) -> Landed:
+def _land(landing: Landing, source: str, extract: Extract, batches: list[str]) -> Landed:
     """Lands one chunk; when another import of the source was faster, what it landed is compared with again."""
     for attempt in range(_ATTEMPTS):
         try:
-            return landing.land(source, extract, cursor_before=landing.manifest.cursor(source, extract.stream))
+            cursor = landing.manifest.cursor(source, extract.stream)
+            return landing.land(source, extract, cursor_before=cursor, earlier=batches)
         except TransientError:
             if attempt == _ATTEMPTS - 1:
                 raise
