@@ -37,8 +37,11 @@ from connectors.files.session import Chunk, Session
 from connectors.files.values import literal
 from connectors.landing import Landed, Landing
 
-LEAST_ROWS, MOST_ROWS = 200_000, 1_000_000
-"""Rows of a chunk, unless the caller says: a quarter of the file within these, so that writing overlaps validating."""
+PARALLEL_ROWS = 122_880
+"""DuckDB hands whole blocks of so many rows to its threads."""
+LEAST_BLOCKS, MOST_BLOCKS = 2, 8
+"""Blocks of a chunk, unless the caller says how many rows: a quarter of the file within these, so that two cores
+validate it together and writing overlaps validating."""
 FUTURE_TOLERANCE = dt.timedelta(days=1)
 """Clocks and time zones differ; a fact later than this is a typing error."""
 SHARPEST_DROP = 0.8
@@ -83,8 +86,7 @@ def import_file(
                 _refuse_drop(landing, mapping.source, kind, table.received, real.name, allow_drop)
             plan = compile_kind(mapping, kind, table.columns, latest)
             with _stage(report, "prepare"):
-                rows = chunk_rows or min(MOST_ROWS, max(LEAST_ROWS, math.ceil(table.last_row / 4)))
-                session = Session(db, plan, table, hash_key, rows)
+                session = Session(db, plan, table, hash_key, chunk_rows or _chunk_rows(table.last_row))
                 session.prepare()
             report.repeats_dropped = plan.drop_repeats
             _land_all(landing, session, report, table.received)
@@ -169,6 +171,11 @@ def _count(report: ImportReport, chunk: Chunk, landed: Landed) -> None:
     report.repeated += chunk.repeated
     report.reasons += rejected
     report.explained.update(chunk.explained)
+
+
+def _chunk_rows(rows: int) -> int:
+    blocks = math.ceil(rows / 4 / PARALLEL_ROWS)
+    return PARALLEL_ROWS * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
 
 
 def _lock(db: duckdb.DuckDBPyConnection, path: Path) -> None:
