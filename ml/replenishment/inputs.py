@@ -131,6 +131,8 @@ class FrozenInputs:
     parameters: Parameters = field(default_factory=Parameters)
     # How the days of a scenario hang together, as whoever draws them needs to know it again: kept, not read here.
     dependence: Mapping[str, float] = field(default_factory=dict)
+    # Which trained model the forecasts are from, `id` and `trained_until`: kept for who scores them, not read here.
+    issued_by: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in TABLES:

@@ -64,6 +64,7 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         made.frame.to_parquet(folder / "quantiles.parquet", index=False)
         made.withheld.to_parquet(folder / "withheld.parquet", index=False)
         (folder / "dependence.json").write_text(json.dumps(made.dependence))
+        (folder / "issued_by.json").write_text(json.dumps(made.issued_by))
         series = len(made.frame[["sku", "location"]].drop_duplicates())
         return dg.MaterializeResult(
             metadata={
@@ -100,8 +101,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         parameters = read_parameters(app.settings.home / "parameters.yaml", app.settings.business.reporting_currency)
         forecasts = pd.read_parquet(folder / "quantiles.parquet")
         dependence = json.loads((folder / "dependence.json").read_text())
+        issued_by = json.loads((folder / "issued_by.json").read_text())
         with app.warehouse.connect() as db:
-            inputs = read_inputs(db, app.engine, morning, forecasts, parameters, dependence)
+            inputs = read_inputs(db, app.engine, morning, forecasts, parameters, dependence, issued_by)
         frozen = freeze(inputs, str(app.settings.frozen))
         (folder / "frozen").write_text(frozen)
         return dg.MaterializeResult(

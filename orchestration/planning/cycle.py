@@ -30,6 +30,12 @@ def frozen_hash_of(engine: Engine, cycle_date: dt.date) -> str | None:
         return db.execute(sa.select(cycle.c.frozen_hash).where(cycle.c.cycle_date == cycle_date)).scalar()
 
 
+def frozen_hashes(engine: Engine) -> dict[dt.date, str]:
+    """What each morning was planned from."""
+    with engine.connect() as db:
+        return dict(db.execute(sa.select(cycle.c.cycle_date, cycle.c.frozen_hash)).tuples().all())
+
+
 def plan(inputs: FrozenInputs, frozen_hash: str, cycle_date: dt.date) -> ProposalSet:
     """The proposals; the same inputs and date give the same ones to the last byte."""
     from ml.replenishment.propose import propose

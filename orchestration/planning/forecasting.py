@@ -28,11 +28,12 @@ CHAMPION = "champion.json"
 
 @dataclass(frozen=True)
 class Forecasts:
-    """`frame` as `ml.forecast` gives it, the fields of its `Dependence`, and which model made them."""
+    """`frame` as `ml.forecast` gives it, the fields of its `Dependence`, and which model made them: `id` and
+    `trained_until`."""
 
     frame: pd.DataFrame
     dependence: dict[str, float]
-    model_id: str
+    issued_by: dict[str, str]
     withheld: pd.DataFrame
 
 
@@ -107,4 +108,5 @@ def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
     from ml.forecast import predict
 
     frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS)
-    return Forecasts(frame, dataclasses.asdict(model.dependence), model_id, withheld)
+    issued_by = {"id": model_id, "trained_until": model.trained_until}
+    return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from connectors.landing import LANDED_META, Landing
 from connectors.records import ENTITIES, arrow_schema
+from orchestration.warehouse import issued
 from orchestration.warehouse.store import transaction
 
 SKIPPED = {"payload"}
@@ -51,6 +52,7 @@ def prepare(db: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE IF NOT EXISTS landing.touched_code "
         "(kind VARCHAR, source VARCHAR, code VARCHAR, old_key VARCHAR, new_key VARCHAR)"
     )
+    issued.prepare(db)
     db.execute("CREATE TABLE IF NOT EXISTS landing.build (load_id BIGINT, cycle_date DATE, models VARCHAR)")
     for entity in ENTITIES:
         empty = pa.schema(table_columns(entity)).empty_table()
@@ -184,3 +186,4 @@ def record_build(db: duckdb.DuckDBPyConnection, built: BuildState) -> None:
         db.execute("DELETE FROM landing.build")
         db.execute("INSERT INTO landing.build VALUES (?, ?, ?)", [built.load_id, built.cycle_date, built.models])
         db.execute("DELETE FROM landing.touched_code")
+        issued.scored(db)
