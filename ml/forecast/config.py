@@ -67,6 +67,20 @@ class AccuracyConfig(_Section):
         return tuple(sorted(set(days)))
 
 
+class ChallengeConfig(_Section):
+    """When a newly trained model takes the place of the one in use, and when it has to give it back."""
+
+    days: int = Field(7, ge=3, le=28, description="newest days that both are judged on, if neither was trained on them")
+    least_days: int = Field(3, ge=1, description="with fewer such days the one in use stays")
+    tolerance: float = Field(0.02, ge=0, description="the new one's pinball loss may be worse by this share of it")
+    trial_days: int = Field(
+        7, ge=0, description="so long after it came into use an alert may bring the former one back"
+    )
+    keep_models: int = Field(
+        8, ge=3, description="newest models that are kept, beside the one in use and the former one"
+    )
+
+
 class ForecastConfig(_Section):
     """Parameters of `train` and `forecast`. What a run used is recorded with its result."""
 
@@ -86,3 +100,4 @@ class ForecastConfig(_Section):
     boosted: BoostedConfig = BoostedConfig()
     recurrent: RecurrentConfig = RecurrentConfig()
     accuracy: AccuracyConfig = AccuracyConfig()
+    challenge: ChallengeConfig = ChallengeConfig()

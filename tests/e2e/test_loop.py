@@ -25,6 +25,7 @@ from operations import access, approvals, database, identity, outbox, proposals
 from operations.proposals import Filter
 from orchestration import health
 from orchestration.delivery import delivery_targets
+from orchestration.planning import models
 from orchestration.planning.cycle import frozen_hash_of
 from tests.e2e.small_home import MORNING, Home, small_home
 
@@ -264,6 +265,25 @@ def test_the_next_day_lands_and_publishes_the_day_and_not_the_history(story):
     files = story.home.app.manifest.files()
     new = [f for f in files if story.first["newest"] < f["sequence"] <= story.second_day["newest"]]
     assert 0 < sum(f["accepted"] for f in new) < story.first["landed"] * 0.05
+
+
+def test_the_next_day_scores_what_the_morning_forecast_as_it_was_frozen(story):
+    with published(story.home) as db:
+        found = db.execute(
+            "SELECT DISTINCT cycle_date, business_date, lead_day, model_id FROM marts.fct_forecast_accuracy"
+        ).fetchall()
+        series, sales = db.execute(
+            "SELECT count(*), sum(sales) FROM marts.fct_forecast_accuracy WHERE model = 'blend'"
+        ).fetchone()
+        sold = db.execute(
+            "SELECT sum(quantity) FROM marts.fct_demand_daily WHERE business_date = ?", [MORNING]
+        ).fetchone()[0]
+    in_use = models.champion(story.home.app.settings.models)
+    assert found == [(MORNING, MORNING, 1, in_use.model_id)]
+    assert in_use.since == MORNING
+    frozen = thaw(story.first["frozen"], str(story.home.app.settings.frozen)).forecasts
+    assert series == len(frozen[["sku", "location"]].drop_duplicates())
+    assert 0 < sales <= sold
 
 
 # -- Again -------------------------------------------------------------------------------------------------------------
