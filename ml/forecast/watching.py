@@ -75,7 +75,7 @@ def judge(scored: pd.DataFrame, trained: Mapping[str, Trained], config: Accuracy
     """`scored`: one row per business_date, model_id and week, with the sums sales, error over all days, and
     sales_in_stock, absolute_error over days fully in stock. `trained`: by model_id; rows of others are left out."""
     known = [week in trained.get(model, {}) for model, week in zip(scored["model_id"], scored["week"], strict=True)]
-    rows = scored[known]
+    rows = scored[np.array(known, dtype=bool)]
     rows = rows[rows["business_date"].isin(np.sort(rows["business_date"].unique())[-config.days :])]
     quality = [trained[model][week] for model, week in zip(rows["model_id"], rows["week"], strict=True)]
     wape, bias = np.array(quality, dtype=float).reshape(-1, 2).T

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import fsspec
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from ml.replenishment.errors import FrozenInputsDamaged
-from ml.replenishment.inputs import TABLES, FrozenInputs, to_frame
+from ml.replenishment.inputs import TABLES, FrozenInputs, item_column, to_frame
 from ml.replenishment.parameters import Parameters
 
 FORMAT = 1
@@ -52,20 +53,27 @@ def freeze(inputs: FrozenInputs, folder: str) -> str:
     return _put(fs, f"{root}/cycles", ".json", json.dumps(index, sort_keys=True, indent=1).encode())
 
 
-def thaw(frozen_hash: str, folder: str) -> FrozenInputs:
-    """The inputs that `freeze` stored under this hash. Raises FrozenInputsDamaged when a file is missing or altered."""
+def thaw(frozen_hash: str, folder: str, items: Collection[str] | None = None) -> FrozenInputs:
+    """The inputs that `freeze` stored under this hash, or of them what concerns `items`.
+
+    Raises FrozenInputsDamaged when a file is missing or altered.
+    """
     index = _index(frozen_hash, folder)
-    tables = {name: to_frame(_table(index, name, folder)) for name in TABLES}
+    tables = {name: to_frame(_table(index, name, folder, items)) for name in TABLES}
     parameters = Parameters.model_validate(index["parameters"])
     return FrozenInputs(
         **tables, parameters=parameters, dependence=index["dependence"], issued_by=index.get("issued_by", {})
     )
 
 
-def thaw_forecasts(frozen_hash: str, folder: str) -> tuple[pa.Table, dict[str, str]]:
-    """Only the forecasts that `freeze` stored under this hash, and `issued_by`. Raises as `thaw` does."""
-    index = _index(frozen_hash, folder)
-    return _table(index, "forecasts", folder), index.get("issued_by", {})
+def thaw_table(frozen_hash: str, folder: str, name: str) -> pa.Table:
+    """One table of the inputs that `freeze` stored under this hash. Raises as `thaw` does."""
+    return _table(_index(frozen_hash, folder), name, folder)
+
+
+def issued_by(frozen_hash: str, folder: str) -> dict[str, str]:
+    """`FrozenInputs.issued_by` of what was stored under this hash. Raises as `thaw` does."""
+    return _index(frozen_hash, folder).get("issued_by", {})
 
 
 def _index(frozen_hash: str, folder: str) -> dict[str, Any]:
@@ -78,10 +86,13 @@ def _index(frozen_hash: str, folder: str) -> dict[str, Any]:
     return index
 
 
-def _table(index: dict[str, Any], name: str, folder: str) -> pa.Table:
+def _table(index: dict[str, Any], name: str, folder: str, items: Collection[str] | None = None) -> pa.Table:
     fs, root = fsspec.core.url_to_fs(folder)
     content = _get(fs, f"{root}/tables/{index['tables'][name]}.parquet", index["tables"][name])
-    return pq.read_table(io.BytesIO(content))
+    column = item_column(name)
+    if items is None or column is None:
+        return pq.read_table(io.BytesIO(content))
+    return pq.read_table(io.BytesIO(content), filters=[(column, "in", [*items, ""])])
 
 
 def _get(fs: fsspec.AbstractFileSystem, path: str, digest: str) -> bytes:

@@ -112,10 +112,13 @@ def _decimal(value: Any) -> Decimal | None:
 def explain(engine: Engine, folder: Path, proposal_id: str) -> dict[str, Any]:
     """A saved proposal recomputed from the inputs frozen below `folder`: matches, differs, lines."""
     from ml.replenishment import explain as recompute
-    from ml.replenishment.freezing import thaw
+    from ml.replenishment.explain import items_decided_with
+    from ml.replenishment.freezing import thaw, thaw_table
 
     row = proposals.get(engine, proposal_id)["evidence"]
-    inputs = thaw(json.loads(row["evidence"])["inputs"]["frozen"], str(folder))
+    frozen = json.loads(row["evidence"])["inputs"]["frozen"]
+    suppliers, offers = (thaw_table(frozen, str(folder), name).to_pandas() for name in ("suppliers", "offers"))
+    inputs = thaw(frozen, str(folder), items_decided_with(row, suppliers, offers))
     explanation = recompute(row, inputs, sampler(inputs))
     return {
         "proposal_id": proposal_id,

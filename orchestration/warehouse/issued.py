@@ -55,7 +55,7 @@ def add_issued(
     """Adds the mornings of `cycles` (date -> hash of its frozen inputs, below `frozen`) that are not there, and forgets
     those before the newest `keep_days`. A morning that cannot be read is left out and tried again the next time."""
     from ml.replenishment.errors import FrozenInputsDamaged
-    from ml.replenishment.freezing import thaw_forecasts
+    from ml.replenishment.freezing import issued_by, thaw_table
 
     prepare(db)
     first = max(cycles) - dt.timedelta(days=config.keep_days) if cycles else dt.date.max
@@ -72,11 +72,11 @@ def add_issued(
         if held.get(day) == f"{content} {leads}":
             continue
         try:
-            table, issued_by = thaw_forecasts(content, frozen)
+            table, by = thaw_table(content, frozen, "forecasts"), issued_by(content, frozen)
         except FrozenInputsDamaged as error:
             damaged.append(str(error))
             continue
-        rows += put(db, day, content, table, issued_by, config.lead_days)
+        rows += put(db, day, content, table, by, config.lead_days)
         done += 1
     return Issued(done, rows, damaged)
 

@@ -59,6 +59,11 @@ def test_without_evidence_nothing_is_judged(world):
     assert "too few" in verdict.says
 
 
+def test_before_the_first_day_has_come_nothing_is_judged():
+    verdict = judge(scored(np.random.default_rng(4), days=0), TRAINED, CONFIG)
+    assert (verdict.days, verdict.is_worse, verdict.is_well) == (0, False, False)
+
+
 def test_only_the_newest_days_count():
     rng = np.random.default_rng(5)
     good, bad = scored(rng, days=14), scored(rng, days=14, worse=2)
