@@ -44,7 +44,7 @@
    since the last build, and of mornings that are scored no more. #}
 {% macro delete_rescored(touched, locations) -%}
     {% if is_incremental() %}
-    delete from {{ this }} as t where exists (
+    delete from {{ this }} as t where {{ within_touched('t.business_date', touched) }} and exists (
         select 1 from {{ touched }} as k inner join {{ locations }} as l using (location_key)
         where k.item_key = t.item_key and l.stock_location_key = t.location_key and k.business_date = t.business_date
     ) or t.cycle_date not in (select cycle_date from planning.issued_cycle where not is_new)

@@ -51,7 +51,7 @@ class AccuracyConfig(_Section):
     lead_days: tuple[int, ...] = Field(
         (1, 3, 7, 14, 21, 28), min_length=1, description="days ahead that are scored, 1 being the morning's own day"
     )
-    keep_days: int = Field(91, ge=28, le=390, description="mornings so many days back stay scored")
+    keep_days: int = Field(63, ge=28, le=390, description="mornings so many days back stay scored")
     days: int = Field(14, ge=3, description="an alert judges the newest so many days that were scored")
     least_days: int = Field(5, ge=3, description="with fewer days nothing is judged")
     least_sales: float = Field(200.0, ge=0, description="with fewer units sold on them nothing is judged")
