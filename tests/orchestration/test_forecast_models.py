@@ -16,13 +16,13 @@ import typer
 from typer.testing import CliRunner
 
 from connectors.errors import PermanentError
-from ml.forecast import BoostedConfig, ChallengeConfig, ForecastConfig, RecurrentConfig
+from ml.forecast import BoostedConfig, ChallengeConfig, ForecastConfig, RecurrentConfig, load
 from operations import access, alerts, audit
 from operations.errors import NotAllowed
 from orchestration.checks import quality_holds
 from orchestration.cli import models as cli
+from orchestration.planning import forecasting, quality
 from orchestration.planning import models as register
-from orchestration.planning import quality
 from orchestration.planning.forecasting import train_and_decide, train_model
 from orchestration.planning.history import DemandData
 from orchestration.settings import Business
@@ -106,6 +106,28 @@ def test_a_worse_challenger_is_kept_but_not_used(engine, kept):
     assert decision.figures[challenger]["pinball"] > decision.figures[ids["old"]]["pinball"] * 1.1
     assert register.champion(folder).model_id == ids["old"]
     assert challenger in register.model_ids(folder)
+
+
+def test_when_only_a_week_has_passed_the_stand_in_is_the_one_in_use_itself(engine, kept, monkeypatch):
+    folder, ids = kept
+    trained_on = []
+    fit = forecasting._train
+    monkeypatch.setattr(forecasting, "_train", lambda rows, *rest: trained_on.append(len(rows)) or fit(rows, *rest))
+    _, decision = train(engine, folder, 105)
+    assert trained_on == [len(history(105))]
+    ours, theirs = decision.figures[ids["old"]], decision.figures[ids["new"]]
+    assert ours["pinball"] == theirs["pinball"] != theirs["pinball_having_seen_them"]
+    assert decision.action == "promote"
+    train(engine, folder, 112, BAD)
+    assert trained_on[1:] == [len(history(112)), len(history(105))]
+
+
+def test_a_model_that_its_newest_days_have_spoilt_is_not_used(engine, kept, monkeypatch):
+    folder, ids = kept
+    monkeypatch.setattr(forecasting, "train_model", lambda *_: (load(folder / ids["bad"]), ids["bad"]))
+    _, decision = train(engine, folder, 105)
+    assert (decision.action, decision.model_id) == ("keep", ids["old"])
+    assert "Having seen these days" in decision.message
 
 
 def test_with_too_few_unseen_days_the_one_in_use_stays(engine, kept):
