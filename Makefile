@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long lint format bench ui clean help
+.PHONY: setup demo test test-long lint format bench bench-accuracy ui clean help
 
 help:
 	@echo "make setup      virtual environment with bin/stockflow"
@@ -12,6 +12,7 @@ help:
 	@echo "make ui         Dagster web UI on http://127.0.0.1:3000, schedules and sensors on"
 	@echo "make test       the test suite;  make test-long  the long one"
 	@echo "make lint       style and import contracts;  make bench  the benchmark tables"
+	@echo "make bench-accuracy  forecasts against other libraries (in .venv-peers)"
 
 setup: $(READY)
 
@@ -40,6 +41,10 @@ lint: $(READY)
 
 format: $(READY)
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench-accuracy: $(READY)
+	@[ -x .venv-peers/bin/python ] || { $(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet --disable-pip-version-check "lightgbm==4.7.0" "mlforecast==1.1.0" "pandas<3" pyarrow; }
+	@$(BIN)/python -m benchmarks.accuracy
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks

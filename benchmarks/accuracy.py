@@ -1,51 +1,91 @@
-"""Accuracy on two public retail data sets, against what anyone would pick instead, side by side in one run.
+"""Accuracy against what anyone would pick instead (`benchmarks.peers`), side by side in one run: `make bench-accuracy`.
 
-    STOCKFLOW_TEST_DATA=<folder> python -m benchmarks.accuracy [--data fresh,gifts] [--series 1000] [--origins 3]
+    STOCKFLOW_TEST_DATA=<folder> python -m benchmarks.accuracy [--data fresh,gifts,shop] [--series 2000] [--origins 4]
 
-fresh: FreshRetailNet-50K (Dingdong-Inc, CC BY 4.0, arXiv 2505.16319), daily, horizons 7 and 14, origins a week apart. WAPE
-of the median on all days and on days fully in stock, mean pinball loss over all levels (days fully in stock, per unit
-sold), bias of the mean times the in-stock share against sales, coverage of the 80 % interval.
-gifts: Online Retail II (UCI 502, CC BY 4.0), daily sums per stock code, horizon 28, weekly totals, WAPE of the mean.
+fresh: FreshRetailNet-50K (Dingdong-Inc, CC BY 4.0, arXiv 2505.16319), daily, horizons 7 and 14, origins a week apart.
+gifts: Online Retail II (UCI 502, CC BY 4.0), daily sums per stock code, horizons 28 and 56, weekly totals.
+shop: the generated shop, horizon 14, judged by what its customers wanted, sold or not, which no model sees.
 
-Forecasts are of demand, and observed sales are demand cut by stock-outs: on fresh, a model of sales has an advantage in
-WAPE that no demand forecast can have, and a bias that no sales forecast can avoid. Nothing here is tuned on the days
-evaluated: every model sees only the history before its origin.
+Observed sales are demand cut by stock-outs, and a forecast of the one is no forecast of the other. `blend` is demand: its
+bias is measured on the hours in stock (fresh) and on the latent demand (shop). `sales` is what will be recorded as sold if
+shelves stay as full as they are: what the peers forecast, and what WAPE and pinball on sales compare like with like.
+Nothing is tuned on the days evaluated: every model sees only the history before its origin. The last table of each set
+gives the better of blend and sales against the best peer, measure by measure.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ml.forecast import LEVELS, QUANTILE_COLUMNS, ForecastConfig, predict, scoring, train
+from benchmarks import peers
+from benchmarks.peers import KEY
+from ml.demand import share_by_hours
+from ml.forecast import QUANTILE_COLUMNS, ForecastConfig, forecast, scoring
 
-KEY = ["sku", "location"]
-FRESH_ROLES = {
-    "known_future": ["discount", "holiday_flag", "activity_flag"],
-    "past_only": ["precpt", "avg_temperature"],
-    "static": ["category", "city"],
-    "availability": "in_stock_share",
-}
+OURS = ("blend", "sales", "xgboost", "lstm")
+Measures = Callable[[pd.DataFrame, pd.DataFrame], dict[str, float]]
 
 
-def fresh(folder: Path, series: int | None) -> pd.DataFrame:
+@dataclass(frozen=True)
+class DataSet:
+    """`frame`: sku, location, date, quantity, covariates and what only the measures see. `observe` makes a history of
+    the rows known at an origin; `roles` say what its columns mean."""
+
+    name: str
+    frame: pd.DataFrame
+    horizons: tuple[int, ...]
+    step: int
+    measures: Measures
+    roles: Mapping[str, object]
+    observe: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+
+
+# -- Data --------------------------------------------------------------------------------------------------------------
+
+
+def fresh(folder: Path, series: int | None) -> DataSet:
     columns = {
         "product_id": "sku", "store_id": "location", "dt": "date", "sale_amount": "quantity",
         "third_category_id": "category", "city_id": "city",
     }  # fmt: skip
-    wanted = [*columns, "stock_hour6_22_cnt", "discount", "holiday_flag", "activity_flag", "precpt", "avg_temperature"]
-    frame = pd.read_parquet(folder / "freshretailnet_dev.parquet", columns=wanted).rename(columns=columns)
+    kept = ["stock_hour6_22_cnt", "discount", "holiday_flag", "activity_flag", "precpt", "avg_temperature"]
+    hours = ["hours_sale", "hours_stock_status"]
+    frame = pd.read_parquet(folder / "freshretailnet_dev.parquet", columns=[*columns, *kept, *hours])
+    frame = _some(frame.rename(columns=columns), series)
     frame["date"] = pd.to_datetime(frame["date"])
-    frame["in_stock_share"] = 1 - frame.pop("stock_hour6_22_cnt") / 16
-    return _some(frame, series)
+    frame["full_day"] = frame.pop("stock_hour6_22_cnt") == 0
+    # For the measures alone: what sold in hours in stock, and what part of a usual day those hours are.
+    sold, out = _hours(frame)
+    usual = sold[frame["full_day"]].sum(0) / sold[frame["full_day"]].sum()
+    frame["sold_in_stock"], frame["usual_part"] = (sold * ~out).sum(1), (~out) @ usual
+
+    def observe(known: pd.DataFrame) -> pd.DataFrame:
+        share = share_by_hours(*_hours(known), known.groupby(KEY).ngroup().to_numpy())
+        return known.assign(in_stock_share=share).drop(columns=hours)
+
+    roles = {
+        "known_future": ["discount", "holiday_flag", "activity_flag"],
+        "past_only": ["precpt", "avg_temperature"],
+        "static": ["category", "city"],
+        "availability": "in_stock_share",
+    }
+    return DataSet("fresh", frame, (7, 14), 7, fresh_measures, roles, observe)
 
 
-def gifts(folder: Path, series: int | None) -> pd.DataFrame:
+def _hours(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return np.stack(frame["hours_sale"].to_numpy()), np.stack(frame["hours_stock_status"].to_numpy()) == 1
+
+
+def gifts(folder: Path, series: int | None) -> DataSet:
     """Daily sums of what was sold: products only, no cancellations, no free lines, each line once."""
     lines = pd.read_parquet(folder / "online_retail_ii.parquet").drop_duplicates()
     sku = lines["stock_code"].astype(str).str.upper()
@@ -53,75 +93,41 @@ def gifts(folder: Path, series: int | None) -> pd.DataFrame:
     sold &= (lines["quantity"] > 0) & (lines["unit_price"] > 0)
     daily = lines[sold].assign(sku=sku[sold], date=pd.to_datetime(lines.loc[sold, "invoice_ts"]).dt.normalize())
     daily = daily.groupby(["sku", "date"], as_index=False)["quantity"].sum().assign(location="UK")
-    return _some(daily, series)
+    return DataSet("gifts", _some(daily, series), (28, 56), 28, weekly_measures, {})
+
+
+def shop(_: Path, series: int | None) -> DataSet:
+    """A year of the generated shop; demand depends on weekday, season, promotion and weather, and stock-outs on demand."""
+    from connectors.sandbox.shop import ShopConfig, generate
+
+    latent = generate(ShopConfig(), dt.date(2026, 11, 1)).latent.to_pandas()
+    latent = latent.rename(columns={"item": "sku", "sold": "quantity"}).assign(
+        date=lambda f: pd.to_datetime(f["date"]), sku=lambda f: f["sku"].astype(str)
+    )
+    frame = latent[latent["date"] >= latent["date"].max() - pd.Timedelta(days=365)].drop(columns="lost")
+    return DataSet("shop", _some(frame, series), (14,), 14, shop_measures, {"availability": "in_stock_share"})
 
 
 def _some(frame: pd.DataFrame, series: int | None) -> pd.DataFrame:
     keys = frame[KEY].drop_duplicates()
-    return frame if series is None or series >= len(keys) else frame.merge(keys.sample(series, random_state=1))
+    chosen = frame if series is None or series >= len(keys) else frame.merge(keys.sample(series, random_state=1))
+    return chosen.reset_index(drop=True)
 
 
-def wide(history: pd.DataFrame) -> pd.DataFrame:
-    """Quantities [series, day]; a day without a row after a series' first is a day without a sale."""
-    table = history.pivot(index=KEY, columns="date", values="quantity")
-    table = table.reindex(columns=pd.date_range(history["date"].min(), history["date"].max()))
-    begun = table.notna().cummax(axis=1)
-    return table.fillna(0.0).where(begun)
+# -- Measures ----------------------------------------------------------------------------------------------------------
 
 
-def naive_frame(history: pd.DataFrame, horizon: int) -> dict[str, pd.DataFrame]:
-    """Seasonal naive and the 28-day moving average, with the empirical quantiles of each series' own past errors."""
-    table = wide(history)
-    values = table.to_numpy(float)
-    lead = np.arange(horizon)
-    repeated = np.nan_to_num(values[:, -7:])[:, lead % 7]
-    average = np.repeat(np.nanmean(values[:, -28:], axis=1)[:, None], horizon, axis=1)
-    errors = {"SeasonalNaive": (values[:, 7:] - values[:, :-7])[:, -91:]}
-    errors["MovingAverage28"] = (values - np.nanmean(values[:, -91:], axis=1, keepdims=True))[:, -91:]
-    result = {}
-    for name, mean in (("SeasonalNaive", repeated), ("MovingAverage28", average)):
-        known = np.where(np.isfinite(errors[name]).any(axis=1, keepdims=True), errors[name], 0.0)
-        spread = np.nanquantile(known, LEVELS, axis=1).T
-        result[name] = _long(table, mean, np.maximum(mean[:, :, None] + spread[:, None, :], 0), horizon)
-    result["SeasonalNaive"]["q50"] = result["SeasonalNaive"]["mean"]
-    return result
-
-
-def ets_frame(history: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    from statsforecast import StatsForecast
-    from statsforecast.models import AutoETS
-
-    table = wide(history)
-    long = table.reset_index(drop=True).rename_axis(index="unique_id").melt(
-        ignore_index=False, var_name="ds", value_name="y"
-    ).dropna().reset_index()  # fmt: skip
-    levels = [round(100 * (1 - 2 * level), 1) for level in LEVELS if level < 0.5]
-    sf = StatsForecast(models=[AutoETS(season_length=7)], freq="D", n_jobs=1)
-    told = sf.forecast(df=long, h=horizon, level=levels).sort_values(["unique_id", "ds"])
-    lows = [told[f"AutoETS-lo-{level}"].to_numpy() for level in levels]
-    highs = [told[f"AutoETS-hi-{level}"].to_numpy() for level in reversed(levels)]
-    mean = np.maximum(told["AutoETS"].to_numpy(), 0)
-    quantiles = np.maximum(np.stack([*lows, mean, *highs], axis=1), 0)
-    return _long(table, mean.reshape(-1, horizon), quantiles.reshape(len(table), horizon, -1), horizon)
-
-
-def _long(table: pd.DataFrame, mean: np.ndarray, quantiles: np.ndarray, horizon: int) -> pd.DataFrame:
-    keys = table.index.to_frame(index=False).loc[lambda f: f.index.repeat(horizon)].reset_index(drop=True)
-    dates = np.tile(pd.date_range(table.columns[-1], periods=horizon + 1)[1:], len(table))
-    frame = keys.assign(date=dates, mean=mean.ravel())
-    return frame.assign(**dict(zip(QUANTILE_COLUMNS, quantiles.reshape(-1, len(LEVELS)).T, strict=True)))
-
-
-def daily_measures(frame: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
+def fresh_measures(frame: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
     joined = truth.merge(frame, on=[*KEY, "date"])
-    sales, full = joined["quantity"].to_numpy(), joined["in_stock_share"].to_numpy() >= 0.999
+    sales, full = joined["quantity"].to_numpy(), joined["full_day"].to_numpy()
     quantiles, median = joined[list(QUANTILE_COLUMNS)].to_numpy(), joined["q50"].to_numpy()
     return {
         "WAPE": scoring.wape(sales, median),
         "WAPE in stock": scoring.wape(sales[full], median[full]),
-        "pinball": scoring.pinball(sales[full], quantiles[full]),
-        "bias in stock": scoring.bias(sales, (joined["mean"] * joined["in_stock_share"]).to_numpy()),
-        "80 % hit": scoring.coverage(sales[full], quantiles[full]),
+        "pinball": scoring.pinball(sales, quantiles),
+        "pinball in stock": scoring.pinball(sales[full], quantiles[full]),
+        "bias in stock": scoring.bias(joined["sold_in_stock"], joined["mean"] * joined["usual_part"]),
+        "80 % hit in stock": scoring.coverage(sales[full], quantiles[full]),
     }
 
 
@@ -129,72 +135,113 @@ def weekly_measures(frame: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float
     joined = frame.merge(truth, on=[*KEY, "date"], how="left").fillna({"quantity": 0.0})
     week = (joined["date"] - joined["date"].min()).dt.days // 7
     totals = joined.groupby([*KEY, week])[["quantity", "mean"]].sum()
-    quantiles = joined[list(QUANTILE_COLUMNS)].to_numpy()
     return {
         "weekly WAPE": scoring.wape(totals["quantity"].to_numpy(), totals["mean"].to_numpy()),
-        "pinball": scoring.pinball(joined["quantity"].to_numpy(), quantiles),
-        "bias": scoring.bias(joined["quantity"].to_numpy(), joined["mean"].to_numpy()),
-        "80 % hit": scoring.coverage(joined["quantity"].to_numpy(), quantiles),
+        **_daily(joined, joined["quantity"].to_numpy()),
     }
 
 
-def compare(frame, horizons, origins, step, roles, measures, ets_series, config) -> pd.DataFrame:
+def shop_measures(frame: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
+    joined = truth.merge(frame, on=[*KEY, "date"])
+    wanted = joined["latent_demand"].to_numpy()
+    return {"WAPE": scoring.wape(wanted, joined["q50"].to_numpy()), **_daily(joined, wanted)}
+
+
+def _daily(joined: pd.DataFrame, actual: np.ndarray) -> dict[str, float]:
+    quantiles = joined[list(QUANTILE_COLUMNS)].to_numpy()
+    return {
+        "pinball": scoring.pinball(actual, quantiles),
+        "bias": scoring.bias(actual, joined["mean"].to_numpy()),
+        "80 % hit": scoring.coverage(actual, quantiles),
+    }
+
+
+# -- Comparing ---------------------------------------------------------------------------------------------------------
+
+
+def compare(data: DataSet, origins: int, others: set[str], ets_series: int, config: ForecastConfig) -> pd.DataFrame:
     """One row per horizon and model, averaged over the origins."""
-    longest = max(horizons)
-    ends = [frame["date"].max() - pd.Timedelta(days=longest + step * k) for k in range(origins)]
+    longest, frame = max(data.horizons), data.frame
     rows = []
-    for end in ends:
-        history, future = frame[frame["date"] <= end], frame[frame["date"] > end]
+    for number in range(origins):
+        end = frame["date"].max() - pd.Timedelta(days=longest + data.step * number)
+        history, future = data.observe(frame[frame["date"] <= end]), frame[frame["date"] > end]
         started = time.perf_counter()
-        model = train(history, horizon=longest, config=config, **roles)
-        trained = time.perf_counter()
-        forecasts, _, _ = predict(model, history, future)
-        print(
-            f"# {end:%Y-%m-%d}: trained {trained - started:.0f} s, predicted {time.perf_counter() - trained:.1f} s",
-            flush=True,
-        )
-        told = naive_frame(history, longest)
-        told |= {name: part for name, part in forecasts.groupby("model") if name != "seasonal_naive"}
-        if ets_series:
-            keys = history[KEY].drop_duplicates()
-            sampled = keys.sample(min(ets_series, len(keys)), random_state=2)
-            told["AutoETS (sample)"] = ets_frame(history.merge(sampled), longest)
-            told["blend (same sample)"] = told["blend"].merge(sampled)
+        ours = forecast(history, future, horizon=longest, config=config, sales=True, **data.roles)
+        took = [f"ours {time.perf_counter() - started:.0f} s"]
+        told = {name: part for name, part in ours.forecasts.groupby("model") if name in OURS}
+        for name in sorted(others):
+            started = time.perf_counter()
+            told |= _peer(name, history, future, longest, data.roles, ets_series)
+            took.append(f"{name} {time.perf_counter() - started:.0f} s")
+        if "AutoETS" in told:
+            told["blend (AutoETS's series)"] = told["blend"].merge(told["AutoETS"][KEY].drop_duplicates())
+        print(f"# {data.name} {end:%Y-%m-%d}: {', '.join(took)}", flush=True)
         # Series that are withheld by us are left out for everybody.
         covered = told["blend"][KEY].drop_duplicates()
-        for horizon in horizons:
-            truth = future[future["date"] <= end + pd.Timedelta(days=horizon)]
+        for horizon in data.horizons:
+            last = end + pd.Timedelta(days=horizon)
+            truth = future[future["date"] <= last]
             for name, part in told.items():
-                part = part[part["date"] <= end + pd.Timedelta(days=horizon)].merge(covered)
-                rows.append({"horizon": horizon, "model": name, **measures(part, truth)})
+                part = part[part["date"] <= last].merge(covered)
+                rows.append({"horizon": horizon, "model": name, **data.measures(part, truth)})
     order = list(dict.fromkeys(row["model"] for row in rows))
     table = pd.DataFrame(rows).groupby(["horizon", "model"]).mean()
-    return table.reindex([(h, name) for h in horizons for name in order])
+    return table.reindex([(h, name) for h in data.horizons for name in order])
+
+
+def _peer(name: str, history, future, horizon: int, roles, ets_series: int) -> dict[str, pd.DataFrame]:
+    if name in ("lightgbm", "autogluon"):
+        return peers.foreign(name, history, future, horizon, roles.get("known_future", []), roles.get("static", []))
+    if name == "ets":
+        keys = history[KEY].drop_duplicates()
+        return peers.auto_ets(history.merge(keys.sample(min(ets_series, len(keys)), random_state=2)), horizon)
+    return peers.naive(history, horizon)
+
+
+def against_the_best(table: pd.DataFrame) -> pd.DataFrame:
+    """For each horizon and measure of error: ours, the best peer over all series, and the ratio."""
+    rows = []
+    for horizon in table.index.unique("horizon"):
+        part = table.loc[horizon]
+        rivals = part.drop(index=[name for name in part.index if name in OURS or name.startswith(("blend", "AutoETS"))])
+        for measure in (name for name in part.columns if "WAPE" in name or "pinball" in name):
+            mine = part.loc[[name for name in ("blend", "sales") if name in part.index], measure]
+            best = rivals[measure].idxmin()
+            ratio = mine.min() / rivals[measure].min()
+            rows.append((horizon, measure, mine.idxmin(), mine.min(), best, rivals[measure].min(), ratio))
+    columns = ["horizon", "measure", "ours", "value", "best peer", "its value", "ratio"]
+    return pd.DataFrame(rows, columns=columns).set_index(["horizon", "measure"])
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    flat = table.reset_index()
+    cells = [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in flat.itertuples(index=False)]
+    lines = [list(map(str, flat.columns)), ["---"] * flat.shape[1], *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="fresh,gifts")
-    parser.add_argument("--series", type=int, default=1000, help="series drawn from each set; 0 takes all")
-    parser.add_argument("--origins", type=int, default=3)
+    parser.add_argument("--data", default="fresh,gifts,shop")
+    parser.add_argument("--series", type=int, default=2000, help="series drawn from each set; 0 takes all")
+    parser.add_argument("--origins", type=int, default=4)
+    parser.add_argument("--peers", default="naive,ets,lightgbm")
     parser.add_argument("--ets-series", type=int, default=100, help="series AutoETS is fitted to")
     arguments = parser.parse_args()
     folder = os.environ.get("STOCKFLOW_TEST_DATA")
     if not folder:
         raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
-    series, config = arguments.series or None, ForecastConfig()
-    if "fresh" in arguments.data:
-        frame = fresh(Path(folder), series)
-        table = compare(frame, (7, 14), arguments.origins, 7, FRESH_ROLES, daily_measures, arguments.ets_series, config)
-        print(
-            f"\nfresh, {frame[KEY].drop_duplicates().shape[0]} series, {arguments.origins} origins (mean)\n{table.round(4).to_string()}\n"
-        )
-    if "gifts" in arguments.data:
-        frame = gifts(Path(folder), series)
-        table = compare(frame, (28,), arguments.origins, 28, {}, weekly_measures, arguments.ets_series, config)
-        print(
-            f"\ngifts, {frame[KEY].drop_duplicates().shape[0]} series, {arguments.origins} origins (mean)\n{table.round(4).to_string()}\n"
-        )
+    others = set(arguments.peers.split(","))
+    if others & {"lightgbm", "autogluon"} and not peers.PYTHON.exists():
+        others -= {"lightgbm", "autogluon"}
+        print(f"LightGBM and AutoGluon are left out: there is no {peers.PYTHON}; make bench-accuracy sets it up.")
+    for name in arguments.data.split(","):
+        data = {"fresh": fresh, "gifts": gifts, "shop": shop}[name](Path(folder), arguments.series or None)
+        table = compare(data, arguments.origins, others, arguments.ets_series, ForecastConfig())
+        count = len(data.frame[KEY].drop_duplicates())
+        print(f"\n{name}: {count:,} series, mean of {arguments.origins} origins\n\n{_markdown(table)}\n")
+        print(f"{_markdown(against_the_best(table))}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,11 +22,11 @@ from connectors.files.importer import import_file
 from connectors.files.mapping import Mapping
 from orchestration.application import Application
 from orchestration.assets.marts import publish_now
-from orchestration.settings import DBT_PROJECT, Business, Settings
-from orchestration.warehouse.build import dbt_environment, plan_build
+from orchestration.settings import Business, Settings
+from orchestration.warehouse.build import build_marts
 from orchestration.warehouse.holidays import holiday_table
 from orchestration.warehouse.identify import identify, source_table, xref_table
-from orchestration.warehouse.load import load, prepare, record_build, replace_operations
+from orchestration.warehouse.load import load, prepare, replace_operations
 
 HISTORIES = (30, 90, 365)
 STORES = 10
@@ -107,20 +105,11 @@ def refresh(app: Application, morning: dt.date, *, anew: bool = False) -> dict[s
         replace_operations(db, tables)
         if anew:
             db.execute("DELETE FROM landing.build")
-        build = plan_build(db, morning, timezone="Europe/Berlin", reporting_currency="EUR")
     seconds["load"] = time.perf_counter() - began
     began = time.perf_counter()
-    with app.warehouse.writing():
-        done = subprocess.run(
-            [Path(sys.executable).parent / "dbt", "--quiet", *build.arguments, "--exclude", "tag:planning",
-             "--target-path", app.settings.warehouse.parent / "dbt_target", "--project-dir", DBT_PROJECT,
-             "--profiles-dir", DBT_PROJECT],
-            env={**os.environ, **dbt_environment(app.settings.warehouse)}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(done.stdout[-3000:])
-    with app.warehouse.connect() as db:
-        record_build(db, build.after)
+    done = build_marts(app.warehouse, morning, timezone="Europe/Berlin", reporting_currency="EUR")
+    if done.problems() or not done.is_new:
+        raise SystemExit(done.problems() or "Nothing was built.")
     seconds["dbt"] = time.perf_counter() - began
     began = time.perf_counter()
     publish_now(app, morning)

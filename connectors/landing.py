@@ -6,7 +6,7 @@ store inserts the batch's rows and advances the stream's cursor. A file without 
 go by the manifest, and `sweep` deletes what a killed process left.
 
 received = accepted + unchanged + quarantined, for each entity, always. A record is unchanged when the newest landed
-version of the same (source, record_id) has the same content.
+version of the same (source, record_id) has the same content, by the hash that `content` defines.
 
 Layout below the landing location:
     <source>/<entity>/<batch_id>.parquet          columns of LANDED
@@ -18,19 +18,20 @@ from __future__ import annotations
 import datetime as dt
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import duckdb
 import fsspec
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from connectors.content import content_hashes
 from connectors.errors import PermanentError, TransientError
 from connectors.extract import Extract, utc_now
-from connectors.records import ENTITIES, SCHEMA_VERSION, Record, arrow_schema, field_type
+from connectors.records import SCHEMA_VERSION, arrow_schema
 
 LANDED_META = [
     pa.field("source", pa.string(), nullable=False),
@@ -136,9 +137,13 @@ class Landing:
             cursor = cursor if extract.cursor is None else extract.cursor
             yield landed
 
-    def land(self, source: str, extract: Extract, *, cursor_before: str | None) -> Landed:
+    def land(
+        self, source: str, extract: Extract, *, cursor_before: str | None, earlier: Collection[str] = ()
+    ) -> Landed:
         """Lands one extract and advances its cursor, or neither.
 
+        `earlier` are the batches that the same pull has landed: the entities that the extract calls distinct are not
+        compared with them.
         Raises TransientError when another process advanced the cursor meanwhile, PermanentError when the location
         cannot be written (disk full, no permission).
         """
@@ -147,9 +152,18 @@ class Landing:
         rejected = _by_entity(extract.rejected)
         files: list[LandedFile] = []
         accepted_at: dict[str, pa.Array] = {}
+        with duckdb.connect() as db:
+            if self.filesystem is not None:
+                db.register_filesystem(self.filesystem)
+            changed = {}
+            for entity, received in extract.records.items():
+                distinct = entity in extract.distinct
+                landed = [f for f in self.manifest.files(source=source, entity=entity) if f["path"]]
+                known = [f["path"] for f in landed if not (distinct and f["batch_id"] in earlier)]
+                compared = known if known or not distinct else None
+                changed[entity] = self._changed(db, source, entity, received, batch_id, now, compared)
         for entity in sorted(set(extract.records) | set(rejected)):
-            received = extract.records.get(entity)
-            fresh = None if received is None else self._changed(source, entity, received, batch_id, now)
+            received, fresh = extract.records.get(entity), changed.get(entity)
             path = None
             if fresh is not None:
                 accepted_at[entity] = fresh.column("ordinal").combine_chunks()
@@ -189,64 +203,78 @@ class Landing:
             )
         return Landed(batch_id, tuple(files), accepted_at)
 
-    def _changed(self, source: str, entity: str, table: pa.Table, batch_id: str, now: dt.datetime) -> pa.Table:
-        """The rows of `table` that differ from what is landed, and from the row before them in `table`."""
-        expected = arrow_schema(entity)
+    def _changed(
+        self,
+        db: duckdb.DuckDBPyConnection,
+        source: str,
+        entity: str,
+        table: pa.Table,
+        batch_id: str,
+        now: dt.datetime,
+        known: list[str] | None,
+    ) -> pa.Table:
+        """The rows of `table` that differ from what is landed in the files `known`, and from the row before them in
+        `table` (all of them when `known` is None), as they are written: the columns of `landed_schema`, texts that
+        repeat dictionary encoded."""
+        expected, schema = arrow_schema(entity), landed_schema(entity)
         if table.schema != expected:
             table = table.select(expected.names).cast(expected)
-        content = [name for name in ENTITIES[entity].model_fields if name != "source_updated_at"]
-        known = [f["path"] for f in self.manifest.files(source=source, entity=entity) if f["path"]]
-        with duckdb.connect() as db:
-            db.execute("SET TimeZone = 'UTC'")
-            db.register("received_arrow", table.select(["record_id", *content]))
-            db.execute(
-                # Half of an MD5; `md5_number_lower` is the same, four times slower.
-                "CREATE TEMP TABLE received AS SELECT record_id, hash(record_id) AS id_hash, "
-                f"CAST(md5_number({_spelled(ENTITIES[entity], content)}) & 18446744073709551615 AS UBIGINT) "
-                "AS content_hash FROM received_arrow"
-            )
-            if known:
-                if self.filesystem is not None:
-                    db.register_filesystem(self.filesystem)
-                # Only the records at hand are looked up, so that memory follows the batch and not the history.
-                db.execute(
-                    "CREATE TEMP TABLE known AS "
-                    "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
-                    "FROM read_parquet($files) SEMI JOIN received USING (record_id) GROUP BY record_id",
-                    {"files": [self.duckdb_path(path) for path in known]},
-                )
-            else:
-                db.execute("CREATE TEMP TABLE known (record_id VARCHAR, content_hash UBIGINT)")
-            fresh = db.execute(
-                """
-                WITH repeated AS (SELECT id_hash FROM received GROUP BY id_hash HAVING count(*) > 1),
-                -- A record that comes several times in one batch is compared with the version before it.
-                versions AS (
-                    SELECT rowid + 1 AS ordinal, record_id, content_hash,
-                           lag(content_hash) OVER (PARTITION BY record_id ORDER BY rowid) AS previous_hash
-                    FROM received SEMI JOIN repeated USING (id_hash)
-                    UNION ALL
-                    SELECT rowid + 1 AS ordinal, record_id, content_hash, NULL
-                    FROM received ANTI JOIN repeated USING (id_hash)
-                )
-                SELECT ordinal, versions.content_hash
-                FROM versions LEFT JOIN known USING (record_id)
-                WHERE coalesce(previous_hash, known.content_hash) IS DISTINCT FROM versions.content_hash
-                ORDER BY ordinal
-                """
-            ).to_arrow_table()
-        ordinal, content_hash = fresh.column("ordinal"), fresh.column("content_hash")
-        kept = table if len(ordinal) == table.num_rows else table.take(pc.subtract(ordinal, 1))
-        for column in (
-            _same(source, pa.string(), kept.num_rows),
-            _same(batch_id, pa.string(), kept.num_rows),
-            ordinal,
-            content_hash,
-            _same(SCHEMA_VERSION, pa.int32(), kept.num_rows),
-            _same(now, pa.timestamp("us", tz="UTC"), kept.num_rows),
+        for index, column in enumerate(expected):
+            # Encoded once, for the hash and for the file.
+            if pa.types.is_string(column.type) and column.name not in _ALL_DIFFERENT:
+                table = table.set_column(index, column.name, table.column(index).dictionary_encode())
+        hashes = pa.array(content_hashes(entity, table))
+        ordinal = pa.array(np.arange(1, table.num_rows + 1))
+        landed = table.append_column("ordinal", ordinal).append_column("content_hash", hashes)
+        unchanged = np.empty(0, np.int64)
+        if known is not None:
+            unchanged = self._unchanged(db, known, landed.select(["record_id", "ordinal", "content_hash"]))
+        if len(unchanged):
+            fresh = np.ones(table.num_rows, bool)
+            fresh[unchanged - 1] = False
+            landed = landed.filter(pa.array(fresh))
+        for name, value in (
+            ("source", source),
+            ("batch_id", batch_id),
+            ("schema_version", SCHEMA_VERSION),
+            ("ingested_at", now),
         ):
-            kept = kept.append_column(LANDED_META[kept.num_columns - len(expected)], column)
-        return kept.cast(landed_schema(entity))
+            landed = landed.append_column(name, _same(value, schema.field(name).type, landed.num_rows))
+        columns = landed.select(schema.names).columns
+        fields = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
+        return pa.table(columns, schema=pa.schema(fields))
+
+    def _unchanged(self, db: duckdb.DuckDBPyConnection, files: list[str], received: pa.Table) -> np.ndarray:
+        """Ordinals of the received records (record_id, ordinal, content_hash) whose version before them is the same:
+        the newest landed one, or the one before them in the batch."""
+        known = "SELECT record_id, content_hash FROM received LIMIT 0"
+        if files:
+            # Only the records at hand are looked up, so that memory follows the batch and not the history.
+            known = (
+                "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
+                "FROM read_parquet($files) SEMI JOIN received USING (record_id) GROUP BY record_id"
+            )
+        # A table of its own: into an Arrow one DuckDB would push comparisons that Arrow cannot make.
+        db.register("received_arrow", received)
+        db.execute("CREATE OR REPLACE TEMP TABLE received AS SELECT *, hash(record_id) AS id_hash FROM received_arrow")
+        found = db.execute(
+            f"""
+            WITH known AS ({known}),
+            repeated AS (SELECT id_hash FROM received GROUP BY id_hash HAVING count(*) > 1),
+            -- A record that comes several times in one batch is compared with the version before it.
+            versions AS (
+                SELECT ordinal, content_hash,
+                       lag(content_hash) OVER (PARTITION BY record_id ORDER BY ordinal) AS previous
+                FROM received SEMI JOIN repeated USING (id_hash)
+            )
+            SELECT ordinal FROM versions WHERE content_hash = previous
+            UNION ALL
+            SELECT ordinal FROM received JOIN known USING (record_id, content_hash)
+            WHERE ordinal NOT IN (SELECT ordinal FROM versions WHERE previous IS NOT NULL)
+            """,
+            {"files": [self.duckdb_path(path) for path in files]} if files else {},
+        )
+        return found.fetchnumpy()["ordinal"]
 
     def _write(self, path: str, table: pa.Table) -> None:
         target = f"{self._root}/{path}"
@@ -314,21 +342,9 @@ def named_paths(files: Iterable[Mapping[str, Any]]) -> set[str]:
     return named
 
 
-def _spelled(model: type[Record], content: Sequence[str]) -> str:
-    """SQL that spells a record's content: its fields apart by a separator, an absent one as a mark of its own.
-
-    Stable for ever: the hash of it decides whether a record has changed, across versions of everything.
-    """
-    parts = []
-    for name in content:
-        # An instant as a number: spelling it out as a date takes longer than all the rest.
-        shown = f'epoch_us("{name}")' if pa.types.is_timestamp(field_type(model, name)[0]) else f'"{name}"'
-        parts.append(f"coalesce(CAST({shown} AS VARCHAR), chr(0))")
-    return f"concat_ws(chr(31), {', '.join(parts)})"
-
-
 def _same(value: object, kind: pa.DataType, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, kind), count)
+    """One value for every row, which the file holds once."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value], kind))
 
 
 def _by_entity(rejected: pa.Table) -> dict[str, dict[str, int]]:
@@ -345,12 +361,20 @@ def _modified(fs: fsspec.AbstractFileSystem, path: str) -> dt.datetime:
 
 
 _ALL_DIFFERENT = {"record_id", "payload", "line_code", "ordinal", "content_hash"}
+"""A dictionary of values that are all different only costs time."""
 
 
 def _write_parquet(table: pa.Table, out: Any) -> None:
-    # A dictionary of values that are all different only costs time.
+    names = table.column_names
     pq.write_table(
-        table, out, compression="zstd", use_dictionary=[n for n in table.column_names if n not in _ALL_DIFFERENT]
+        table,
+        out,
+        compression="zstd",
+        use_dictionary=[name for name in names if name not in _ALL_DIFFERENT],
+        # Records are looked up by id; every other column is read whole, and statistics are a fifth of the writing.
+        write_statistics=[name for name in names if name == "record_id"],
+        # That a text was dictionary encoded in memory is nothing that readers should care about.
+        store_schema=False,
     )
 
 

@@ -307,7 +307,8 @@ class OrderCharge(Record):
 
 
 class Payment(Record):
-    """Money that moved. `amount` is signed from our point of view: what comes in is positive.
+    """Money that moved. `amount` is signed from our point of view: what comes in is positive. A `payout` passes on what a
+    payment provider received, refunded and kept as fees; where the source lists those too, it is not money again.
 
     `document_code` is the order, return or purchase order it settles, `due_on` when it was or is to be settled.
     """

@@ -48,6 +48,10 @@ class Demand:
     unit: float
     shape: float
 
+    @property
+    def dispersion(self) -> tuple[float, float]:
+        return self.unit, self.shape
+
     def draw(self, sales: np.ndarray, seed: int) -> np.ndarray:
         """One random completion [N, T] of the censored days, for learning quantiles: expectations alone are too narrow."""
         unseen = self.expected - sales
@@ -75,7 +79,7 @@ def recover_demand(
         return Demand(sales.copy(), np.zeros_like(sales), 1.0, np.inf)
     share = np.where(seen, np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0), 0.0).astype(np.float32)
     sold = np.where(seen, sales, 0.0)
-    exposure = np.where(sold > 0, np.maximum(share, _LEAST_SHARE), share)
+    exposure = exposed(sales, share)
     start = sold.sum(1) / np.maximum(exposure.sum(1), 1e-6)
     mean = np.repeat(start[:, None], sales.shape[1], axis=1).astype(np.float32)
     unit, shape = dispersion or _dispersion(sold, mean, exposure)
@@ -92,6 +96,59 @@ def recover_demand(
     censored = seen & (share < _FULL)
     expected = np.where(seen, np.where(censored, sold + unseen, sold), np.nan).astype(np.float32)
     return Demand(expected, np.where(censored, spread, 0.0).astype(np.float32), float(unit), float(shape))
+
+
+def exposed(sales: np.ndarray, share: np.ndarray | None) -> np.ndarray:
+    """The part [N, T] of each day's demand that could be seen: 0 where nothing was observed, 1 without a `share`.
+
+    What sold is compared with a forecast times this. For any rule by which shelves run dry that looks only at past sales,
+    the difference has mean zero when the forecast is right (optional stopping), so models learn from it directly.
+    """
+    seen = np.isfinite(sales)
+    if share is None:
+        return seen.astype(np.float32)
+    part = np.where(seen, np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0), 0.0).astype(np.float32)
+    return np.where(np.nan_to_num(sales) > 0, np.maximum(part, np.float32(_LEAST_SHARE)), part)
+
+
+def evidence(exposure: np.ndarray, level: np.ndarray, dispersion: tuple[float, float]) -> np.ndarray:
+    """What a day tells about its rate, against a day fully in stock: `exposure` where sales are Poisson, more where rates vary.
+
+    The inverse variance of sales / exposure under (1) and (2), unit * level / exposure + level^2 / shape, relative to that
+    of exposure 1: where days differ much, a day that ran out at noon says nearly as much as another, and giving it half
+    the weight would lean on the calm days that stayed in stock.
+    """
+    unit, shape = dispersion
+    varied = level / (unit * shape)
+    return exposure * (1 + varied) / (1 + varied * exposure)
+
+
+def share_by_hours(sold: np.ndarray, out: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """The demand-weighted in-stock share [n] of n days whose hours are known.
+
+    `sold` [n, H] quantities by hour, `out` [n, H] whether the shelf was empty at some time of the hour, `series` [n] the
+    number of the product and location. An hour counts what it usually sells, not sixtieths: being out from eight to ten
+    in the evening is not two hours out of sixteen. The profile over the day comes from hours fully in stock, each series
+    set against its own level there; the hour in which the shelf ran dry counts the part that such hours sold on average.
+    """
+    sold, out = np.nan_to_num(np.asarray(sold, np.float64)), np.asarray(out, bool)
+    if not sold.sum() > 0:
+        return 1 - out.mean(axis=1)
+    count = int(series.max()) + 1
+    within = np.where(out, 0.0, sold)
+    profile = sold.sum(0) / sold.sum()
+    for _ in range(_ROUNDS):
+        seen = np.bincount(series, (~out) @ profile, count)
+        level = np.bincount(series, within.sum(1), count) / np.maximum(seen, 1e-9)
+        expected = ((~out) * level[series][:, None]).sum(0)
+        profile = np.where(expected > 0, within.sum(0) / np.maximum(expected, 1e-9), 0.0)
+        profile /= max(profile.sum(), 1e-12)
+    ran_dry = out.copy()
+    ran_dry[:, 1:] &= ~out[:, :-1] | (sold[:, 1:] > 0)
+    ran_dry[:, 0] &= sold[:, 0] > 0
+    expected = float((ran_dry * profile * level[series][:, None]).sum())
+    part = min(float(np.where(out, sold, 0.0).sum()) / expected, 1.0) if expected > 0 else 0.0
+    return np.minimum((~out) @ profile + part * (ran_dry @ profile), 1.0)
 
 
 def _weekday_mean(rate: np.ndarray, seen: np.ndarray) -> np.ndarray:

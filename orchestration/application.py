@@ -18,7 +18,7 @@ from operations import settings as settings_store
 from operations.errors import Conflict
 from operations.manifest import PostgresManifest
 from operations.postgres import EmbeddedPostgres
-from orchestration import delivery
+from orchestration import delivery, mornings
 from orchestration.publish.files import DuckDBTarget, ParquetTarget
 from orchestration.publish.postgres import PostgresTarget
 from orchestration.publish.run import Target
@@ -116,6 +116,7 @@ class Application:
         Returns the path of the administrator's token when it was made now. The file stands in for `--token` on this
         machine; whoever may read it acts as that administrator.
         """
+        mornings.reach_back(self.settings)
         routes = delivery.routes(self.settings)
         with self.engine.connect() as db:
             known = settings_store.get(db, "delivery_targets", {})

@@ -5,7 +5,7 @@
     landing/           the files that the manifest in that database names; they are immutable, so later ones do no harm
     frozen/            what each cycle decided from
     models/            trained models, and which is in use
-    settings/          config.yaml, parameters.yaml, forecast.yaml, mappings/, hash.key, admin.token
+    settings/          config.yaml, parameters.yaml, forecast.yaml, mappings/, hash.key, admin.token, first_morning
 
 Not in it, because it is rebuilt: the warehouse and the published marts (from landing, by the next cycle), forecasts,
 and the run history of the web UI. The folder holds secrets (the key of customer hashes, an administrator's token): it is
@@ -39,7 +39,7 @@ from orchestration.settings import Settings
 
 FORMAT = 1
 MANIFEST, DUMP = "manifest.json", "operations.backup"
-SETTINGS = ("config.yaml", "parameters.yaml", "forecast.yaml", "mappings", "hash.key", "admin.token")
+SETTINGS = ("config.yaml", "parameters.yaml", "forecast.yaml", "mappings", "hash.key", "admin.token", "first_morning")
 _CHUNK = 1 << 20
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import dagster as dg
+import psycopg2
+import sqlalchemy as sa
 import yaml
 
 from orchestration.application import Application
@@ -27,6 +30,24 @@ def prepare(app: Application) -> Path:
     os.environ[STORAGE_VARIABLE] = app.dagster_url()
     os.environ["STOCKFLOW_HOME"] = str(app.settings.home)
     return home
+
+
+def hold_connections(instance: dg.DagsterInstance) -> None:
+    """Lets a run keep its connections to Dagster's storage. By default each event is written through a new one, several
+    hundred a run, which took longer than loading, building and publishing a day's changes."""
+    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=3600, max_overflow=20)
+    if not sa.event.contains(sa.pool.Pool, "checkout", _still_answers):
+        sa.event.listen(sa.pool.Pool, "checkout", _still_answers)
+
+
+def _still_answers(connection: object, record: object, proxy: object) -> None:
+    """A held connection may have died with its server; SQLAlchemy then opens another. Only Dagster uses psycopg2 here."""
+    if isinstance(connection, psycopg2.extensions.connection):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except psycopg2.Error:
+            raise sa.exc.DisconnectionError from None
 
 
 def _configuration(home: Path) -> dict[str, object]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from orchestration.application import configured_sources
 from orchestration.assets.delivery import delivered_documents
@@ -15,10 +11,11 @@ from orchestration.assets.marts import load_asset, mart_assets, publish_asset
 from orchestration.assets.planning import planning_assets
 from orchestration.assets.telling import digest_asset
 from orchestration.checks import quality_checks
+from orchestration.mornings import first_morning
 from orchestration.resources import StockflowResource
 from orchestration.schedules import cycle_partitions, jobs_and_schedules
 from orchestration.sensors import all_sensors
-from orchestration.settings import DBT_PROJECT, Settings
+from orchestration.settings import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -33,25 +30,17 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     marts = mart_assets(business.timezone, business.reporting_currency)
     mart_keys = [key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "rpt_"))]
     published = publish_asset(mart_keys, business)
-    partitions = cycle_partitions(business.timezone)
+    partitions = cycle_partitions(first_morning(settings), business.timezone)
     planning = planning_assets(partitions, business.timezone)
     told = [digest_asset(partitions, business.timezone)] if business.slack else []
-    jobs, schedules = jobs_and_schedules(business)
+    jobs, schedules = jobs_and_schedules(business, partitions)
     return dg.Definitions(
         assets=[*files, *raw, load, marts, published, *planning, *told, delivered_documents],
         asset_checks=quality_checks(business),
         sensors=all_sensors(business),
         jobs=jobs,
         schedules=schedules,
-        resources={
-            "stockflow": StockflowResource(),
-            "dbt": DbtCliResource(
-                project_dir=str(DBT_PROJECT),
-                profiles_dir=str(DBT_PROJECT),
-                # The one installed with us, whatever the caller's PATH.
-                dbt_executable=str(Path(sys.executable).parent / "dbt"),
-            ),
-        },
+        resources={"stockflow": StockflowResource()},
         executor=dg.in_process_executor,
     )
 

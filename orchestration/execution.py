@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import psycopg2
+import sqlalchemy as sa
 
+from operations.errors import DatabaseUnavailable
 from orchestration import dagster_home
 from orchestration.application import Application
 from orchestration.definitions import build_definitions
+from orchestration.mornings import reach_back
 
 LOCATION = "stockflow"
 """The code location's name in workspace.yaml: a run that is tagged with it shows under its job in the web UI."""
@@ -28,6 +34,7 @@ def execute(
     A partitioned job plans for `cycle_date`, by default today in the business time zone.
     """
     dagster_home.prepare(app)
+    reach_back(app.settings, cycle_date)
     definitions = build_definitions(app.settings)
     job = definitions.resolve_job_def(job_name)
     partition = None
@@ -36,7 +43,7 @@ def execute(
         partition = (cycle_date or today).isoformat()
     run_id = str(uuid.uuid4())
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with dg.DagsterInstance.get() as instance:
+    with _told_when_lost(), dg.DagsterInstance.get() as instance:
         if progress is not None:
             instance.add_event_listener(run_id, _listener(progress))
         return job.execute_in_process(
@@ -47,6 +54,23 @@ def execute(
             run_config=quiet,
             tags={".dagster/repository": f"__repository__@{LOCATION}"},
         )
+
+
+@contextlib.contextmanager
+def _told_when_lost() -> Iterator[None]:
+    """A server that goes away between two steps is no step's failure, and Dagster tells it as its own."""
+    try:
+        yield
+    except Exception as error:
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, sa.exc.OperationalError | psycopg2.OperationalError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise
+        raise DatabaseUnavailable(
+            "PostgreSQL stopped answering while the job ran: see that it runs, then start the job again; it finishes what "
+            "this run began."
+        ) from error
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:
@@ -64,7 +88,9 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
             error = event.event_specific_data.error
             while error.cause is not None:
                 error = error.cause
-            found.append(f"{event.step_key}: {error.message.strip()}")
+            # A reason of ours is a sentence by itself; of anything else the kind of error is told too.
+            said = re.sub(r"^[\w.]*\b(Failure|PermanentError|TransientError): ", "", error.message.strip())
+            found.append(f"{event.step_key}: {said}")
     return found
 
 

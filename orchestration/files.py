@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,18 @@ def import_dropped(app: Application, relative: str) -> list[str]:
         raise
     _put_away(path, drop / kind / mapping / "done")
     return report.lines()
+
+
+def note_import(app: Application, kind: str, file: str, lines: Sequence[str]) -> None:
+    """Notes in Dagster that a file was imported outside of it, so that what a dropped file sets going starts as well."""
+    import dagster as dg
+
+    from orchestration import dagster_home
+    from orchestration.assets.ingestion import file_imported
+
+    dagster_home.prepare(app)
+    with dg.DagsterInstance.get() as instance:
+        instance.report_runless_asset_event(file_imported(kind, file, lines))
 
 
 def _put_away(path: Path, folder: Path) -> Path | None:

@@ -6,7 +6,7 @@ import shutil
 import dagster as dg
 
 from connectors.errors import PermanentError
-from orchestration.assets.ingestion import file_key
+from orchestration.assets.ingestion import file_imported
 from orchestration.resources import StockflowResource
 
 KEEP_FROZEN = dt.timedelta(days=400)
@@ -29,9 +29,7 @@ def import_dropped_file(context: dg.OpExecutionContext, config: DroppedFile, sto
     for line in lines:
         context.log.info(line)
     kind = config.path.split("/", 1)[0]
-    context.log_event(
-        dg.AssetMaterialization(file_key(kind), metadata={"file": config.path, "report": "\n".join(lines)})
-    )
+    context.log_event(file_imported(kind, config.path, lines))
 
 
 @dg.job(description="Imports one file from the drop folder; the sensor starts one run a file.")

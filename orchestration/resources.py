@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import PrivateAttr
 
-from orchestration import dead_runs
+from orchestration import dagster_home, dead_runs
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class StockflowResource(dg.ConfigurableResource):
         from orchestration.application import Application
 
         settings = Settings.from_environment()
+        dagster_home.hold_connections(context.instance)
         with (
             Application(settings) as app,
             dead_runs.alive(settings.dagster_home / "running", context.instance, context.run_id),

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,8 +24,9 @@ def managed(settings: Settings) -> SandboxSource | None:
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[None]:
-    """The managed sandbox answers while the block lasts; one that another process runs already is used as it is."""
+def running(settings: Settings, started: Callable[[subprocess.Popen], None] = lambda process: None) -> Iterator[None]:
+    """The managed sandbox answers while the block lasts; one that another process runs already is used as it is.
+    `started` is called with its process."""
     source = managed(settings)
     if source is None or _answers(source.url):
         yield
@@ -42,6 +43,7 @@ def running(settings: Settings) -> Iterator[None]:
             command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=output, text=True, stdin=subprocess.DEVNULL
         )
     try:
+        started(process)
         # It prints one line when it answers, and nothing if it ends before.
         line = process.stdout.readline()
         if not line.startswith("Sandbox ready"):

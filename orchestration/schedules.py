@@ -12,16 +12,15 @@ from orchestration.checks import PLANNED
 from orchestration.ops import import_job, inbox_job, maintenance_job
 from orchestration.settings import Business
 
-FIRST_CYCLE = "2015-01-01"
+
+def cycle_partitions(first: dt.date, timezone: str) -> dg.DailyPartitionsDefinition:
+    """One partition a morning from `first` on: it plans from the days before it, so today's exists from midnight on."""
+    return dg.DailyPartitionsDefinition(start_date=first.isoformat(), timezone=timezone, end_offset=1)
 
 
-def cycle_partitions(timezone: str) -> dg.DailyPartitionsDefinition:
-    """One partition a morning: `cycle_date` plans from the days before it, so today's exists from midnight on."""
-    return dg.DailyPartitionsDefinition(start_date=FIRST_CYCLE, timezone=timezone, end_offset=1)
-
-
-def jobs_and_schedules(business: Business) -> tuple[list, list[dg.ScheduleDefinition]]:
-    partitions = cycle_partitions(business.timezone)
+def jobs_and_schedules(
+    business: Business, partitions: dg.PartitionsDefinition
+) -> tuple[list, list[dg.ScheduleDefinition]]:
     model = dg.AssetSelection.assets(MODEL)
     planned = dg.AssetSelection.checks(PLANNED)
     daily = dg.AssetSelection.all() - model - dg.AssetSelection.assets(DOCUMENTS) - planned

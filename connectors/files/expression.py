@@ -42,6 +42,8 @@ _COMPARISONS = {
     "COMPARE_DISTINCT_FROM": "IS DISTINCT FROM", "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
 }  # fmt: skip
 
+LONGEST = 5000
+
 
 def column_names(text: str) -> set[str]:
     """Every name an expression mentions, without knowing which of them exist."""
@@ -60,8 +62,45 @@ def column_names(text: str) -> set[str]:
 
 @cache
 def parse(text: str) -> dict[str, Any]:
-    """The syntax tree of one expression; refuses what is not exactly one."""
-    if "\x00" in text or len(text) > 5000:
+    """The syntax tree of one expression; refuses what is not exactly one, and says where quotes are missing."""
+    try:
+        return _tree(text)
+    except ExpressionError as error:
+        words = [] if "\x00" in text or len(text) > LONGEST else _unquoted(text)
+        if not words:
+            raise
+        raise ExpressionError(
+            f"The expression {text!r} cannot be read: a column whose name is a word of SQL stands in double quotes, "
+            f"here {' and '.join(map(quote, words))}."
+        ) from error
+
+
+def _unquoted(text: str) -> list[str]:
+    """Words of SQL with which the expression can be read as soon as they are quoted, as names are."""
+    data = text.encode()  # the parser counts in bytes
+    tokens = duckdb.tokenize(text)
+    ends = [*(start for start, _ in tokens[1:]), len(data)]
+    found = [
+        (start, data[start:end].rstrip().decode())
+        for (start, kind), end in zip(tokens, ends, strict=False)
+        if kind == duckdb.token_type.keyword and data[end : end + 1] != b"("
+    ]
+    words = list(dict.fromkeys(word for _, word in found))
+    for chosen in (*([word] for word in words), words):
+        quoted = data
+        for start, word in reversed(found):
+            if word in chosen:
+                quoted = quoted[:start] + quote(word).encode() + quoted[start + len(word) :]
+        try:
+            _tree(quoted.decode())
+        except ExpressionError:
+            continue
+        return chosen
+    return []
+
+
+def _tree(text: str) -> dict[str, Any]:
+    if "\x00" in text or len(text) > LONGEST:
         raise ExpressionError(f"The expression {text[:60]!r} is too long or holds a NUL character; shorten it.")
     with parser_session().cursor() as db:
         try:

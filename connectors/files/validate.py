@@ -246,10 +246,11 @@ def _limit_checks(name: str, target: str, limit: Any, f: str) -> Iterator[Check]
     elif isinstance(limit, annotated_types.Le):
         yield Check(name, "less_than_equal", f"must be at most {limit.le}", f"NOT ({f} <= {limit.le})")
     elif isinstance(limit, annotated_types.MinLen):
-        short = f"length({f}) < {limit.min_length}"
+        short = f"{f} = ''" if limit.min_length == 1 else f"length({f}) < {limit.min_length}"
         yield Check(name, "string_too_short", f"needs {limit.min_length} characters or more", short)
     elif isinstance(limit, annotated_types.MaxLen):
-        long = f"length({f}) > {limit.max_length}"
+        # Bytes are there without counting, and are never fewer than characters.
+        long = f"strlen({f}) > {limit.max_length} AND length({f}) > {limit.max_length}"
         yield Check(name, "string_too_long", f"has more than {limit.max_length} characters", long)
     elif typing.get_origin(limit) is Literal:
         options = typing.get_args(limit)
@@ -267,7 +268,7 @@ def plain_decimal(sql: str) -> str:
     Trimming is slow, so it is left to what the faster ways do not spell exactly: many digits, very small numbers.
     """
     return (
-        f"(CASE WHEN {sql} = trunc({sql}) THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) "
+        f"(CASE WHEN {sql} % 1 = 0 THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) "
         f"WHEN abs({sql}) BETWEEN 0.001 AND 99999999 THEN CAST(CAST({sql} AS DOUBLE) AS VARCHAR) "
         f"ELSE rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.') END)"
     )

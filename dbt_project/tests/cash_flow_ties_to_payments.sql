@@ -6,8 +6,12 @@ with flow as (
 
 paid as (
     select kind, currency, sum(amount) as amount
-    from {{ ref('stg_landing__payments') }}
+    from {{ ref('stg_landing__payments') }} as p
     where superseded_load is null
+        and not (kind = 'payout' and exists (
+            select 1 from {{ ref('stg_landing__payments') }} as r
+            where r.source = p.source and r.kind = 'receipt' and r.superseded_load is null
+        ))
         and cast(timezone('{{ requested("timezone") }}', paid_at) as date) < {{ cycle_date() }}
     group by all
 )

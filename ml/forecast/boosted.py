@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ml.demand import evidence
 from ml.forecast.config import BoostedConfig
 from ml.forecast.features import FeatureBuilder
 
@@ -56,16 +57,24 @@ class Rows:
     names: tuple[str, ...]
 
 
-def training_rows(builder: FeatureBuilder, config: BoostedConfig, until: int, horizon: int, seed: int) -> Rows:
+def training_rows(
+    builder: FeatureBuilder,
+    config: BoostedConfig,
+    until: int,
+    horizon: int,
+    seed: int,
+    dispersion: tuple[float, float],
+) -> Rows:
     """Rows from origins before `until` whose target days lie before it too, at most `config.rows` of them.
 
-    Errors count in units: a row weighs what its series sells.
+    The target is what sold over the part of the day in which it could sell, and a row weighs what it tells of that
+    (`ml.demand.evidence`, by the `dispersion` found there). Errors count in units: a row also weighs what its series sells.
     """
     rng = np.random.default_rng(seed)
     origins = _origins(until, horizon)
     wanted = max(config.rows_least, config.rows_per_series * len(builder.first))
     per_origin = max(1, min(config.rows, wanted) // max(len(origins), 1))
-    values, targets, weights, names = [], [], [], ()
+    values, targets, levels, exposures, names = [], [], [], [], ()
     for origin in origins:
         ahead = min(horizon, until - origin)
         alive = np.flatnonzero(builder.first <= origin - min(7, origin))
@@ -76,15 +85,17 @@ def training_rows(builder: FeatureBuilder, config: BoostedConfig, until: int, ho
         block = builder.block(origin, ahead, rows)
         names = block.names
         target = slice(origin, origin + ahead)
-        seen = builder.seen[rows, target] & (block.level > 1e-5)[:, None]
-        level = np.repeat(block.level[:, None], ahead, axis=1)[seen]
+        exposure = builder.exposure[rows, target]
+        seen = (exposure > 0) & (block.level > 1e-5)[:, None]
+        level, exposure = np.repeat(block.level[:, None], ahead, axis=1)[seen], exposure[seen]
         values.append(block.values[seen])
-        targets.append(np.minimum(builder.demand[rows, target][seen] / level, _LARGEST))
-        weights.append(level)
+        targets.append(np.minimum(builder.sales[rows, target][seen] / (exposure * level), _LARGEST))
+        levels.append(level)
+        exposures.append(exposure)
     if not sum(map(len, targets)):
         return Rows(np.empty((0, 0), np.float32), np.empty(0, np.float32), np.empty(0, np.float32), ())
-    weight = np.concatenate(weights)
-    weight = np.minimum(weight, np.quantile(weight, 0.995))
+    level = np.concatenate(levels)
+    weight = np.minimum(level, np.quantile(level, 0.995)) * evidence(np.concatenate(exposures), level, dispersion)
     return Rows(np.concatenate(values), np.concatenate(targets), weight / weight.mean(), names)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ml.demand import exposed
 from ml.forecast.panel import Panel
 
 _WINDOWS = (7, 14, 28, 56)
@@ -37,6 +38,8 @@ class FeatureBuilder:
         self.panel = panel
         self.seen = np.isfinite(demand)
         self.demand = np.where(self.seen, demand, 0.0).astype(np.float32)
+        self.sales = np.nan_to_num(panel.sales)
+        self.exposure = exposed(panel.sales, panel.share)
         self.groups = {
             name: _codes(panel.keys[name].to_numpy()) for name in ("sku", "location") if panel.keys[name].nunique() > 1
         }

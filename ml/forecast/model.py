@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from ml.demand import Demand, recover_demand
+from ml.demand import Demand, exposed, recover_demand
 from ml.forecast import boosted, distribution, heldout, segments, statistical
 from ml.forecast.boosted import Boosted
 from ml.forecast.config import ForecastConfig
@@ -30,6 +30,7 @@ Progress = Callable[[str], None]
 LONGEST_HORIZON = 364
 _FACTOR_DAYS = 56
 _LEARNED = ("xgboost", "lstm")
+SALES = "sales"
 # A forecast this many times above the highest day on record is a fault of a model, not demand.
 _MEAN_LIMIT = 2.0
 
@@ -132,7 +133,7 @@ def train(
     panel = build_panel(history, None, 0, columns, config)
     clock.mark("read", f"{len(panel.keys)} series, {panel.days} days")
     recovered = recover_demand(panel.sales, panel.share)
-    dispersion = (recovered.unit, recovered.shape)
+    dispersion = recovered.dispersion
     clock.mark("recover demand")
     found, ahead = heldout.origins(panel.days, horizon, config)
     usable = np.flatnonzero(panel.seen.any(1))
@@ -144,10 +145,10 @@ def train(
         before, demand = _as_of(panel, found[-1], dispersion)
         builder = FeatureBuilder(before, demand.expected)
         if config.boosted.enabled:
-            held_boosted = _fit_boosted(builder, config, found[-1], horizon, seed)
+            held_boosted = _fit_boosted(builder, config, found[-1], horizon, seed, dispersion)
             clock.mark("xgboost for held-out days")
         if config.recurrent.enabled:
-            held_recurrent = fit_recurrent(before, demand.expected, horizon, config.recurrent, seed)
+            held_recurrent = fit_recurrent(before, demand, horizon, config.recurrent, seed)
             clock.mark("lstm for held-out days")
     names = (
         *statistical.METHODS,
@@ -171,11 +172,11 @@ def train(
     earned = lessons.weights.sum((0, 1))
     if held_boosted:
         builder = FeatureBuilder(panel, recovered.expected)
-        boosted_model = _fit_boosted(builder, config, panel.days, horizon, seed) or held_boosted
+        boosted_model = _fit_boosted(builder, config, panel.days, horizon, seed, dispersion) or held_boosted
         clock.mark("xgboost on all days")
     if held_recurrent:
         if earned[names.index("lstm")] > 0:
-            recurrent_model = update_recurrent(held_recurrent, panel, recovered.expected, seed)
+            recurrent_model = update_recurrent(held_recurrent, panel, recovered, seed)
             clock.mark("lstm on all days")
         else:
             recurrent_model = held_recurrent
@@ -243,13 +244,16 @@ def forecast(
     static: Iterable[str] = (),
     availability: str | None = None,
     config: ForecastConfig | None = None,
+    sales: bool = False,
     artefacts=None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ForecastResult:
     """Train on `history` and forecast the `horizon` days after it; with `artefacts` (a folder), save the model there.
 
-    See `train` and `predict` for the frames and the errors.
+    With `availability` the forecasts are of demand, more than was sold; `sales` adds a model of that name that says what
+    will be recorded as sold if shelves are as full as they have been: what revenue is planned and tills are compared by,
+    never what is ordered by. See `train` and `predict` for the frames and the errors.
     """
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
     _check_horizon(horizon)
@@ -265,6 +269,12 @@ def forecast(
     started = time.perf_counter()
     forecasts, withheld, notes = predict(model, history, future, horizon, progress=progress)
     timings = {**model.timings, "predict": round(time.perf_counter() - started, 3)}
+    if sales and availability:
+        recorded = replace(columns, past_only=(*columns.past_only, availability), availability=None)
+        forecasts = pd.concat(
+            [forecasts, _of_sales(history, future, horizon, recorded, config, seed)], ignore_index=True
+        )
+        timings["sales"] = round(time.perf_counter() - started - timings["predict"], 3)
     if artefacts is not None:
         model.save(artefacts)
     parameters = {
@@ -283,6 +293,17 @@ def forecast(
     )
 
 
+def _of_sales(
+    history, future, horizon: int, columns: Columns, config: ForecastConfig | None, seed: int
+) -> pd.DataFrame:
+    """The blend of models that take recorded sales as they are, with the in-stock share as one more thing to know."""
+    model = train(
+        history, horizon=horizon, known_future=columns.known_future, past_only=columns.past_only, static=columns.static,
+        config=config, seed=seed,
+    )  # fmt: skip
+    return predict(model, history, future, horizon, models=[BLEND])[0].assign(model=SALES)
+
+
 def _check_horizon(horizon: int) -> None:
     if not 1 <= horizon <= LONGEST_HORIZON:
         raise ForecastError(f"The horizon must be between 1 and {LONGEST_HORIZON} days; it was {horizon}.")
@@ -296,9 +317,14 @@ def _as_of(panel: Panel, origin: int, dispersion: tuple[float, float]) -> tuple[
 
 
 def _fit_boosted(
-    builder: FeatureBuilder, config: ForecastConfig, until: int, horizon: int, seed: int
+    builder: FeatureBuilder,
+    config: ForecastConfig,
+    until: int,
+    horizon: int,
+    seed: int,
+    dispersion: tuple[float, float],
 ) -> Boosted | None:
-    rows = boosted.training_rows(builder, config.boosted, until, horizon, seed)
+    rows = boosted.training_rows(builder, config.boosted, until, horizon, seed, dispersion)
     if len(rows.target) < 500 or not rows.target.any():
         return None
     return boosted.fit_boosted(rows, config.boosted, seed)
@@ -345,7 +371,7 @@ def _hold_out(
 ) -> tuple[HeldOut, Spread]:
     """All models' forecasts at the held-out origins, beside what happened; and the spread of the weekday profile."""
     drawn_demand = recovered.draw(panel.sales, seed)
-    share = panel.share if panel.share is not None else np.ones_like(panel.sales)
+    share = exposed(panel.sales, panel.share)
     whole = panel.whole
     parts = []
     profile = names.index("weekday_profile")
@@ -358,25 +384,24 @@ def _hold_out(
         series, lead = np.nonzero(keep)
         kind = segments.demand_class(demand.expected, config.min_days)
         parts.append(
-            (origin, demand, means[:, keep], panel.sales[:, target][keep], recovered.expected[:, target][keep],
-             drawn_demand[:, target][keep], share[:, target][keep], series, lead, kind[series])
+            (origin, demand, means[:, keep], panel.sales[:, target][keep], drawn_demand[:, target][keep],
+             share[:, target][keep], series, lead, kind[series])
         )  # fmt: skip
     stacked = np.concatenate([part[2] for part in parts], axis=1)
-    drawn = np.concatenate([part[5] for part in parts])
+    drawn = np.concatenate([part[4] for part in parts])
     base = distribution.fit_spread(drawn, stacked[profile])
-    factor = np.concatenate([_own_factor(part[1].expected, base)[part[7]] for part in parts])
-    lead = np.concatenate([part[8] for part in parts])
-    series = np.concatenate([part[7] for part in parts])
+    factor = np.concatenate([_own_factor(part[1].expected, base)[part[6]] for part in parts])
+    lead = np.concatenate([part[7] for part in parts])
+    series = np.concatenate([part[6] for part in parts])
     held = HeldOut(
         stacked,
         np.concatenate([part[3] for part in parts]),
-        np.concatenate([part[4] for part in parts]),
         drawn,
-        np.concatenate([part[6] for part in parts]),
+        np.concatenate([part[5] for part in parts]),
         np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),
         series,
         lead,
-        np.concatenate([part[9] for part in parts]),
+        np.concatenate([part[8] for part in parts]),
         segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
         whole[series],
         factor,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ml.demand import Demand, evidence, exposed
 from ml.forecast import statistical
 from ml.forecast.boosted import threads
 from ml.forecast.config import RecurrentConfig
@@ -89,22 +90,20 @@ class Recurrent:
         return cls(network, content["horizon"], config, scaling)
 
 
-def fit_recurrent(
-    panel: Panel, demand: np.ndarray, horizon: int, config: RecurrentConfig, seed: int
-) -> Recurrent | None:
-    """Train a network on `demand` [N, T], or None where there is too little to learn from."""
-    days = demand.shape[1]
-    if len(panel.keys) < config.min_series or days < 3 * 7 or not np.nansum(demand) > 0:
+def fit_recurrent(panel: Panel, demand: Demand, horizon: int, config: RecurrentConfig, seed: int) -> Recurrent | None:
+    """Train a network on `demand` of the panel, or None where there is too little to learn from."""
+    days = demand.expected.shape[1]
+    if len(panel.keys) < config.min_series or days < 3 * 7 or not np.nansum(demand.expected) > 0:
         return None
     # A window no longer than the history: what it would reach beyond is padding.
     config = config.model_copy(update={"window": max(min(config.window, days - 7), 7)})
-    scaling = _scaling(panel, demand)
+    scaling = _scaling(panel, demand.expected)
     model = Recurrent(_network(config, horizon, scaling, seed), horizon, config, scaling)
     _train(model, panel, demand, config.steps, seed)
     return model
 
 
-def update_recurrent(model: Recurrent, panel: Panel, demand: np.ndarray, seed: int) -> Recurrent:
+def update_recurrent(model: Recurrent, panel: Panel, demand: Demand, seed: int) -> Recurrent:
     """The same network after half as many further steps on `demand`, which reaches further than what it has seen."""
     import copy
 
@@ -123,6 +122,9 @@ class Windows:
         seen = np.isfinite(demand)
         self.seen = np.pad(seen, ((0, 0), (pad, horizon)))
         self.demand = np.pad(np.where(seen, demand, 0.0).astype(np.float32), ((0, 0), (pad, horizon)))
+        around = ((0, 0), (pad, horizon))
+        self.sales = np.pad(np.nan_to_num(panel.sales[:, : self.days]), around)
+        self.exposure = np.pad(exposed(panel.sales, panel.share)[:, : self.days], around)
         past = [self.seen[:, : pad + self.days].astype(np.float32)]
         if scaling.share:
             past.append(np.pad(panel.share[:, : self.days], ((0, 0), (pad, 0))))
@@ -168,10 +170,12 @@ class Windows:
         return batch, level
 
     def target(self, series: np.ndarray, origin: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Demand [B, H] relative to the level, and which of it was observed."""
+        """Sales [B, H] over the part of each day in which they could be made, relative to the level; and that part."""
         ahead = origin[:, None] + self.window + np.arange(self.horizon)
         rows = series[:, None]
-        return np.minimum(self.demand[rows, ahead] / level[:, None], _LARGEST), self.seen[rows, ahead]
+        exposure = self.exposure[rows, ahead]
+        rate = self.sales[rows, ahead] / np.where(exposure > 0, exposure, 1) / level[:, None]
+        return np.minimum(rate, _LARGEST), exposure
 
     def _level(self, rows: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Mean [B] of the last 28 days, or of the window where none of them was observed; never 0."""
@@ -201,13 +205,13 @@ class Windows:
         )
 
 
-def _train(model: Recurrent, panel: Panel, demand: np.ndarray, steps: int, seed: int) -> None:
+def _train(model: Recurrent, panel: Panel, demand: Demand, steps: int, seed: int) -> None:
     """`steps` of Adam with a one-cycle learning rate on random windows."""
     import torch
 
-    windows = Windows(panel, demand, model.horizon, model.config, model.scaling)
+    windows = Windows(panel, demand.expected, model.horizon, model.config, model.scaling)
     rng = np.random.default_rng(seed)
-    series, origin = _pool(panel, demand)
+    series, origin = _pool(panel, demand.expected)
     optimizer = torch.optim.Adam(model.network.parameters(), lr=model.config.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.config.learning_rate, total_steps=steps + 1)
     model.network.train()
@@ -217,8 +221,9 @@ def _train(model: Recurrent, panel: Panel, demand: np.ndarray, steps: int, seed:
             pick = rng.integers(0, len(series), model.config.batch)
             chosen = series[pick], origin[pick]
             batch, level = windows.cut(*chosen)
-            target, seen = (torch.from_numpy(np.asarray(a)) for a in windows.target(*chosen, level))
-            weight = torch.from_numpy(np.minimum(level / level.mean(), 5)[:, None]) * seen
+            target, exposure = windows.target(*chosen, level)
+            target, told = torch.from_numpy(target), evidence(exposure, level[:, None], demand.dispersion)
+            weight = torch.from_numpy(np.minimum(level / level.mean(), 5)[:, None] * told)
             mean = _output(model.network, batch)
             loss = (weight * (mean - target * torch.log(mean))).sum() / torch.clamp(weight.sum(), min=1e-6)
             optimizer.zero_grad()

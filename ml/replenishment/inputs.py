@@ -52,13 +52,14 @@ TABLES: dict[str, dict[str, tuple[pa.DataType, Any]]] = {
         "pack_quantity": (_QUANTITY, Decimal(1)), "moq": (_QUANTITY, Decimal(0)),
     },
     # `order_weekdays`: ISO weekdays, comma-separated, empty for any day; `cut_off`: HH:MM or empty;
-    # `typical_delay_days`: how late its late deliveries are; `landed_cost_share`: freight and duty on top of the price.
+    # `typical_delay_days`: how late its late deliveries are; `landed_cost_share`: freight and duty on top of the price;
+    # `exchange_rate`: reporting currency for one unit of `currency`, in which its minimum order amount is.
     "suppliers": {
         "supplier": (_TEXT, REQUIRED), "name": (_TEXT, ""), "currency": (_TEXT, REQUIRED),
         "order_weekdays": (_TEXT, ""), "cut_off": (_TEXT, ""), "lead_time_days": (_REAL, None),
         "lead_time_sd_days": (_REAL, None), "typical_delay_days": (_REAL, None),
         "payment_terms_days": (_WHOLE, 0), "minimum_order_amount": (_MONEY, Decimal(0)),
-        "landed_cost_share": (_REAL, 0.0),
+        "landed_cost_share": (_REAL, 0.0), "exchange_rate": (_RATE, None),
     },
     # Observed: `receipts` deliveries of the supplier arrived `lead_time_days` after they were ordered.
     "lead_times": {

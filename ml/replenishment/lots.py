@@ -123,13 +123,21 @@ def up_to_breaks(
 
 @dataclass(frozen=True)
 class OrderLine:
-    """A line as the minimum order amount sees it: base units, base units per day; `most` packs sell in time."""
+    """A line as the minimum order amount sees it: base units, base units per day; `most` packs sell in time; `rate` is
+    the minimum's currency for one unit of the lot's."""
 
     lot: Lot
     packs: int
     position: float
     daily_demand: float
     most: int
+    rate: Decimal = Decimal(1)
+
+
+def converted(lot: Lot, packs: int, rate: Decimal) -> Decimal:
+    """Price of `packs` at `rate`, to the hundredth of a cent."""
+    amount = lot.amount(packs)
+    return amount if rate == 1 else (amount * rate).quantize(Decimal("0.0001"))
 
 
 def top_up(
@@ -151,7 +159,8 @@ def top_up(
 
     def amount(days: int) -> Decimal:
         return sum(
-            (line.lot.amount(packs) for line, packs in zip(lines, at_cover(days), strict=True)), start=Decimal(0)
+            (converted(line.lot, packs, line.rate) for line, packs in zip(lines, at_cover(days), strict=True)),
+            start=Decimal(0),
         )
 
     if amount(longest_days) < minimum_amount:

@@ -221,7 +221,7 @@ def _withheld(cycle: Cycle, series: pd.DataFrame, screened: pd.DataFrame, today:
 def _postponed(
     cycle: Cycle, decided: list[Decided], minimums: list[MinimumOrder], today: np.datetime64
 ) -> pd.DataFrame:
-    """Lines whose order stays below the supplier's minimum and waits for the next order day."""
+    """Lines whose order stays below the supplier's minimum, or cannot be compared with it, and waits."""
     lost = {}
     for part in decided:
         for row, units in zip(part.rows.tolist(), part.lost_with.sum(axis=1), strict=True):
@@ -230,21 +230,31 @@ def _postponed(
     for order in minimums:
         if not order.is_postponed:
             continue
+        code, reason = _why_postponed(order, today)
         for row in order.packs:
             item, location, price = cycle.series.loc[row, ["item", "location", "price"]]
             rows.append(
                 {
                     "item": item,
                     "location": location,
-                    "reason_code": "below_minimum_order",
-                    "reason": (
-                        f"The order to {order.supplier} comes to {order.before:f} {order.currency}, below its minimum "
-                        f"of {order.minimum:f}, and waits for {today + order.next_order_day}: goods to reach the "
-                        "minimum would cost more to hold than they save."
-                    ),
+                    "reason_code": code,
+                    "reason": reason,
                     "value_at_risk": round(float(lost[row] * price), 4),
                     "currency": cycle.inputs.parameters.reporting_currency,
                     "cycle_date": str(today),
                 }
             )
     return pd.DataFrame(rows, columns=screening.WITHHELD)
+
+
+def _why_postponed(order: MinimumOrder, today: np.datetime64) -> tuple[str, str]:
+    if order.before is None:
+        return "no_exchange_rate", (
+            f"The minimum of {order.supplier} is {order.minimum:f} {order.currency} and its order has lines in another "
+            f"currency, but no exchange rate of {order.currency} is known: state one."
+        )
+    return "below_minimum_order", (
+        f"The order to {order.supplier} comes to {order.before:f} {order.currency}, below its minimum "
+        f"of {order.minimum:f}, and waits for {today + order.next_order_day}: goods to reach the "
+        "minimum would cost more to hold than they save."
+    )

@@ -30,6 +30,11 @@ def file_specs() -> list[dg.AssetSpec]:
     ]
 
 
+def file_imported(kind: str, file: str, lines: Sequence[str]) -> dg.AssetMaterialization:
+    """What an import notes, from the drop folder or from the command line: what waits for files goes by it."""
+    return dg.AssetMaterialization(file_key(kind), metadata={"file": file, "report": "\n".join(lines)})
+
+
 def ingestion_assets(sources: Sequence[Source]) -> list[dg.AssetsDefinition]:
     return [_pull_asset(source.name, list(source.streams)) for source in sources]
 

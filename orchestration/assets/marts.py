@@ -1,12 +1,12 @@
 """From landing to published marts: load, dbt, publish. One writer at a time, each step repeatable."""
 
 import datetime as dt
-import os
+import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from connectors.records import ENTITIES
 from orchestration.assets.ingestion import file_key
@@ -19,10 +19,12 @@ from orchestration.automation import (
 from orchestration.files import KINDS
 from orchestration.resources import StockflowResource
 from orchestration.settings import DBT_PROJECT, Business
+from orchestration.warehouse.build import PLANNING_TAG
 
 if TYPE_CHECKING:
     from orchestration.application import Application
     from orchestration.publish.run import Published
+    from orchestration.warehouse.build import Done
 
 POOL = "warehouse"
 MANIFEST = DBT_PROJECT / "target" / "manifest.json"
@@ -35,8 +37,6 @@ OPERATIONS_TABLES = {
 TOUCHED = "Codes whose key changed since the last build: the facts under them are restated."
 
 ISSUED = dg.AssetKey(["planning", "issued_forecast"])
-
-PLANNING_TAG = "tag:planning"
 
 
 class Translator(DagsterDbtTranslator):
@@ -150,34 +150,56 @@ def mart_assets(timezone: str, reporting_currency: str) -> dg.AssetsDefinition:
     @dbt_assets(
         manifest=MANIFEST, exclude=PLANNING_TAG, dagster_dbt_translator=Translator(), pool=POOL, name="build_marts"
     )
-    def build_marts(
-        context: dg.AssetExecutionContext, dbt: DbtCliResource, stockflow: StockflowResource
-    ) -> Iterator[Any]:
-        from orchestration.warehouse.build import plan_build
-        from orchestration.warehouse.load import record_build
+    def build_marts(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> Iterator[Any]:
+        from orchestration.warehouse.build import build_marts as build
 
-        app = stockflow.app
-        with app.warehouse.connect() as db:
-            build = plan_build(
-                db, cycle_date(context, timezone), timezone=timezone, reporting_currency=reporting_currency
-            )
-        yield from run_dbt(context, dbt, app, build.arguments)
-        with app.warehouse.connect() as db:
-            record_build(db, build.after)
+        morning = cycle_date(context, timezone)
+        done = build(stockflow.app.warehouse, morning, timezone=timezone, reporting_currency=reporting_currency)
+        yield from told(context, done)
 
     return build_marts
 
 
-def run_dbt(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, app: "Application", arguments: list[str]
-) -> Iterator[Any]:
-    """dbt in one process of its own, under the writer's lock; what it says of each model and test becomes events."""
-    from orchestration.warehouse.build import dbt_environment
+def told(context: dg.AssetExecutionContext, done: "Done") -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """What became of each model and test, as Dagster knows them; raises dg.Failure with the reasons when any failed.
 
-    os.environ.update(dbt_environment(app.settings.warehouse))
-    with app.warehouse.writing():
-        target = app.settings.warehouse.parent / "dbt_target"
-        yield from dbt.cli(arguments, context=context, target_path=target).stream()
+    All of them are built together whichever were selected, for a build that is recorded restates everything that changed;
+    those that nobody selected are noted all the same.
+    """
+    problems = done.problems()
+    status = {node.name: node for node in done.nodes if node.kind == "model"}
+    # Dagster wants each after what it is made from.
+    for key in graphlib.TopologicalSorter(context.assets_def.asset_deps).static_order():
+        if key not in context.assets_def.keys:
+            continue
+        node = status.get(key.path[-1])
+        if node is None and problems:
+            continue
+        if node is None:
+            metadata = {"status": "a view, as defined before"}
+        elif not node.is_good:
+            continue
+        elif done.is_new:
+            metadata = {"status": node.status, "seconds": node.seconds}
+        else:
+            metadata = {"status": "nothing it is made from has changed"}
+        if key in context.selected_asset_keys:
+            yield dg.MaterializeResult(key, metadata=metadata)
+        else:
+            context.log_event(dg.AssetMaterialization(key, metadata=metadata))
+    tests = {node.name: node for node in done.nodes if node.kind == "test"}
+    for check in context.selected_asset_check_keys:
+        node = tests.get(check.name)
+        if node is not None and node.status != "skipped":
+            yield dg.AssetCheckResult(
+                asset_key=check.asset_key,
+                check_name=check.name,
+                passed=node.status == "pass",
+                severity=dg.AssetCheckSeverity.WARN if node.status == "warn" else dg.AssetCheckSeverity.ERROR,
+                metadata={"rows that should not be": node.failures, "looked at now": done.is_new},
+            )
+    if problems:
+        raise dg.Failure(problems, allow_retries=False)
 
 
 def publish_asset(deps: Sequence[dg.AssetKey], business: Business) -> dg.AssetsDefinition:

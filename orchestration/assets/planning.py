@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
-from orchestration.assets.marts import MANIFEST, PLANNING_TAG, POOL, Translator, cycle_date, publish_now, run_dbt
+from orchestration.assets.marts import MANIFEST, POOL, Translator, cycle_date, publish_now, told
 from orchestration.resources import StockflowResource
+from orchestration.warehouse.build import PLANNING_TAG
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,12 +190,10 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
     @dbt_assets(
         manifest=MANIFEST, select=PLANNING_TAG, dagster_dbt_translator=Translator(), pool=POOL, name="build_reports"
     )
-    def build_reports(
-        context: dg.AssetExecutionContext, dbt: DbtCliResource, stockflow: StockflowResource
-    ) -> Iterator[Any]:
-        from orchestration.warehouse.build import DBT_BUILD
+    def build_reports(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> Iterator[Any]:
+        from orchestration.warehouse.build import build_reports as build
 
-        yield from run_dbt(context, dbt, stockflow.app, list(DBT_BUILD))
+        yield from told(context, build(stockflow.app.warehouse))
 
     @dg.asset(
         key=["published", "reports"],

@@ -23,6 +23,15 @@ def forecast(
         str | None,
         typer.Option(help="Column with the share (0 to 1) of the day in stock; sales without stock hide demand"),
     ] = None,
+    hourly: Annotated[
+        str,
+        typer.Option(
+            help="Two list columns instead of availability: quantities sold by hour, and whether each hour was out of stock"
+        ),
+    ] = "",
+    sales: Annotated[
+        bool, typer.Option(help="With availability, forecast what will be recorded as sold too (model sales)")
+    ] = True,
     out: Annotated[Path, typer.Option(help="Where to write the forecasts, .parquet or .csv")] = Path(
         "FORECASTS.parquet"
     ),
@@ -39,8 +48,11 @@ def forecast(
             raise ForecastError(f"The output {out} must end in .parquet or .csv.")
         if not out.parent.is_dir():
             raise ForecastError(f"The folder {out.parent} for the output does not exist; create it first.")
+        days = _read(history, "history")
+        if hourly:
+            days, availability = _with_hours(days, _names(hourly), availability)
         result = run(
-            _read(history, "history"),
+            days,
             _read(future, "future") if future else None,
             horizon=horizon,
             known_future=_names(known_future),
@@ -48,6 +60,7 @@ def forecast(
             static=_names(static),
             availability=availability or None,
             config=_config(config),
+            sales=sales,
             artefacts=artefacts,
             seed=seed,
             progress=lambda step: typer.echo(f"  {step}", err=True),
@@ -57,6 +70,32 @@ def forecast(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
     _report(result, out)
+
+
+def _with_hours(days, names: tuple[str, ...], availability: str | None):
+    """The history with the demand-weighted in-stock share that its hours tell, and the name of that column."""
+    import numpy as np
+
+    from ml.demand import share_by_hours
+    from ml.forecast import ForecastError
+
+    if len(names) != 2 or availability:
+        raise ForecastError(
+            "--hourly takes two columns, sold by hour and out of stock by hour, in place of --availability."
+        )
+    missing = [name for name in (*names, "sku", "location") if name not in days.columns]
+    if missing:
+        raise ForecastError(f"The history lacks the column {missing[0]}; it has {', '.join(days.columns)}.")
+    try:
+        sold, out = (np.array(days[name].tolist(), dtype=np.float64) for name in names)
+    except (ValueError, TypeError):
+        sold = out = np.empty(0)
+    if sold.ndim != 2 or sold.shape != out.shape:
+        raise ForecastError(
+            f"{names[0]} and {names[1]} must hold lists of as many numbers as there are hours, all alike."
+        )
+    series = days.groupby(["sku", "location"], sort=False).ngroup().to_numpy()
+    return days.assign(_in_stock_share=share_by_hours(sold, out > 0, series)), "_in_stock_share"
 
 
 def _names(text: str) -> tuple[str, ...]:

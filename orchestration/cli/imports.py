@@ -5,10 +5,10 @@ Only options and printing; what an import does is `connectors.files.importer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import typer
 
@@ -23,7 +23,11 @@ class Opened(Protocol):
     hash_key: bytes
 
 
-def import_command(application: Callable[[], AbstractContextManager[Opened]]) -> Callable[..., None]:
+Note = Callable[[Any, str, str, Sequence[str]], None]
+"""Takes the opened application, the kind, the file's path and the lines of the report, once everything has landed."""
+
+
+def import_command(application: Callable[[], AbstractContextManager[Opened]], note: Note) -> Callable[..., None]:
     """The command, wired: `application` is opened only when a file is imported, so that `--help` needs no database."""
 
     def import_(
@@ -56,6 +60,7 @@ def import_command(application: Callable[[], AbstractContextManager[Opened]]) ->
                 report = import_file(app.landing, kind, file, chosen, hash_key=app.hash_key, allow_drop=allow_drop)
                 for line in report.lines():
                     typer.echo(line)
+                note(app, kind, str(file), report.lines())
                 if rejects is not None:
                     written = write_rejected(app.landing, report, rejects)
                     typer.echo(f"{written} quarantined rows written to {rejects}")

@@ -10,6 +10,7 @@ import typer
 from sqlalchemy import Engine
 
 from orchestration.cli import approvals, asking, backup, bi, demo, forecast, imports, models, project, service
+from orchestration.files import note_import
 from orchestration.settings import Settings
 
 
@@ -19,7 +20,7 @@ def commands(app: typer.Typer) -> None:
     app.command()(project.run)
     app.command()(service.ui)
     app.command()(service.api)
-    app.command("import")(imports.import_command(_application))
+    app.command("import")(imports.import_command(_application, note_import))
     app.command()(forecast.forecast)
     app.command()(asking.explain)
     app.command()(asking.doctor)

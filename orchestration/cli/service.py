@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -33,7 +32,7 @@ def ui(
     api_port: Annotated[int, typer.Option(help="Port of the API on 127.0.0.1")] = 8000,
 ) -> None:
     """Dagster's web UI and daemon, and the API, until Ctrl-C; schedules and sensors are on."""
-    from orchestration import dagster_home, sandbox_process
+    from orchestration import dagster_home, orphans, sandbox_process
     from orchestration.application import Application
 
     for name, number, option in (("web UI", port, "--port"), ("API", api_port, "--api-port")):
@@ -46,7 +45,12 @@ def ui(
     # A supervisor ends us with SIGTERM; it is to stop what we started just as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.print("Starting; this takes half a minute ...")
-    with _only_one(settings), Application(settings) as app, sandbox_process.running(settings):
+    with (
+        _only_one(settings),
+        Application(settings) as app,
+        orphans.none_left() as ends_with_us,
+        sandbox_process.running(settings, ends_with_us),
+    ):
         dagster_home.prepare(app)
         workspace = ["-w", str(CHECKOUT / "workspace.yaml")]
         commands = {
@@ -64,6 +68,7 @@ def ui(
                         [str(part) for part in command], cwd=CHECKOUT, stdout=log, stderr=log,
                         stdin=subprocess.DEVNULL, start_new_session=True,
                     )  # fmt: skip
+                ends_with_us(processes[name])
             _wait_until_answering(processes, logs, [port, api_port])
             console.print(
                 f"Web UI   http://127.0.0.1:{port}\nAPI      http://127.0.0.1:{api_port}/docs\n"
@@ -78,7 +83,7 @@ def ui(
             # A second Ctrl-C must not leave half of them behind.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
-            _stop(list(processes.values()))
+            orphans.stop([process.pid for process in processes.values()])
 
 
 def _is_free(port: int) -> bool:
@@ -125,20 +130,6 @@ def _wait_until_answering(processes: dict[str, subprocess.Popen], logs: Path, po
         time.sleep(0.3)
 
 
-def _stop(processes: list[subprocess.Popen]) -> None:
-    """Each with the processes it started: the daemon's code servers and runs are in its session."""
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 30
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=max(deadline - time.monotonic(), 0.1))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def api(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 8000) -> None:
     """The HTTP API alone."""
     import uvicorn
@@ -147,7 +138,9 @@ def api(port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 8000) -> 
     from orchestration import webhooks
     from orchestration.application import Application
 
-    with Application(Settings.from_environment()) as app:
+    # Once it has stopped serving, uvicorn raises the signal again; what we hold is to be given back all the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), Application(Settings.from_environment()) as app:
         served = create_app(
             app.engine,
             explainer=app.explain,

@@ -71,25 +71,30 @@ _OPEN_ORDERS = """
         AND (p.status IN ('open', 'draft') OR p.last_received_on >= $cycle)
 """
 
-_OFFERS = """
+# The newest of each currency on the morning.
+_RATES = """
+    SELECT currency, arg_max(rate, date_on) AS rate FROM intermediate.int_exchange_rates
+    WHERE date_on < $cycle GROUP BY ALL
+"""
+
+_OFFERS = f"""
     SELECT o.party_key AS supplier, o.item_key AS item, o.valid_from, o.valid_to, o.minimum_quantity, o.unit_price,
            o.currency, CASE WHEN o.currency = $reporting THEN 1 ELSE rate.rate END AS exchange_rate, o.unit,
            o.pack_quantity, o.moq
     FROM intermediate.int_supplier_offers AS o
-    LEFT JOIN (
-        SELECT currency, arg_max(rate, date_on) AS rate FROM intermediate.int_exchange_rates
-        WHERE date_on < $cycle GROUP BY ALL
-    ) AS rate USING (currency)
+    LEFT JOIN ({_RATES}) AS rate USING (currency)
 """
 
-_SUPPLIERS = """
+_SUPPLIERS = f"""
     SELECT p.party_key AS supplier, p.name, p.currency, p.order_weekdays, p.lead_time_days, p.lead_time_sd_days,
-           late.typical_delay_days, p.payment_terms_days, p.minimum_order_amount
+           late.typical_delay_days, p.payment_terms_days, p.minimum_order_amount,
+           CASE WHEN p.currency = $reporting THEN 1 ELSE rate.rate END AS exchange_rate
     FROM marts.dim_party AS p
     LEFT JOIN (
         SELECT party_key, median(days_late) AS typical_delay_days FROM marts.fct_purchase_order_line
         WHERE days_late > 0 AND first_received_on < $cycle GROUP BY ALL
     ) AS late USING (party_key)
+    LEFT JOIN ({_RATES}) AS rate ON rate.currency = p.currency
     WHERE p.party_key <> 'unmatched' AND p.currency IS NOT NULL
 """
 

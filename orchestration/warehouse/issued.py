@@ -119,6 +119,12 @@ def put(
     ).fetchone()[0]
 
 
+def is_waiting(db: duckdb.DuckDBPyConnection, cycle_date: dt.date) -> bool:
+    """Whether marts that are built up to `cycle_date` have mornings to score that they have not."""
+    query = "SELECT count(*) FROM planning.issued_cycle WHERE is_new AND cycle_date < ?"
+    return db.execute(query, [cycle_date]).fetchone()[0] > 0
+
+
 def scored(db: duckdb.DuckDBPyConnection) -> None:
     """Notes, within the caller's transaction, that the marts have scored every morning that is here."""
     db.execute("UPDATE planning.issued_cycle SET is_new = false WHERE is_new")

@@ -3,7 +3,8 @@
 `landing.<entity>` has the columns of the landed files except the payload, plus
     valid_load       the load that brought this version
     superseded_load  the load that brought a newer version, NULL while this one is current
-A load is numbered by the highest manifest sequence it includes. The ids of the files it loaded are written in its own
+A load is numbered by the highest manifest sequence it includes; one that brought no new version of anything counts to the
+load before it, so that there is nothing to build after it. The ids of the files it loaded are written in its own
 transaction, so a killed load leaves nothing and a repeated one does nothing. What a load changed is exactly the rows
 with valid_load or superseded_load above the previous build: dbt restates just the keys they touch.
 """
@@ -54,6 +55,8 @@ def prepare(db: duckdb.DuckDBPyConnection) -> None:
     )
     issued.prepare(db)
     db.execute("CREATE TABLE IF NOT EXISTS landing.build (load_id BIGINT, cycle_date DATE, models VARCHAR)")
+    for column in ("inputs", "nodes"):
+        db.execute(f"ALTER TABLE landing.build ADD COLUMN IF NOT EXISTS {column} VARCHAR")
     for entity in ENTITIES:
         empty = pa.schema(table_columns(entity)).empty_table()
         db.register("empty_landed", empty)
@@ -75,7 +78,8 @@ def load(db: duckdb.DuckDBPyConnection, landing: Landing, files: Iterable[Mappin
     fresh = [f for f in files if f["sequence"] not in known]
     if not fresh:
         return Load(newest_load(db), 0, {})
-    load_id = max([newest_load(db), *(f["sequence"] for f in fresh)])
+    before = newest_load(db)
+    load_id = max([before, *(f["sequence"] for f in fresh)])
     by_entity: dict[str, list[str]] = {}
     for f in fresh:
         if f["path"]:
@@ -84,6 +88,7 @@ def load(db: duckdb.DuckDBPyConnection, landing: Landing, files: Iterable[Mappin
     with transaction(db):
         for entity, paths in sorted(by_entity.items()):
             rows[entity] = _upsert(db, entity, paths, load_id)
+        load_id = load_id if any(rows.values()) else before
         db.executemany(
             "INSERT INTO landing.loaded_file VALUES (?, ?, ?, ?, ?)",
             [(f["sequence"], f["batch_id"], f["source"], f["entity"], load_id) for f in fresh],
@@ -166,24 +171,29 @@ def replace_operations(db: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Ta
 class BuildState:
     """What the marts have been built up to: `load_id` -1 and no date before the first build.
 
-    `models` is the fingerprint of the dbt project that built them; with another one they are built anew.
+    `models` is the fingerprint of the dbt project that built them; with another one they are built anew. `inputs` is that
+    of everything else they depend on; with the same one and the same load there is nothing to build.
     """
 
     load_id: int = -1
     cycle_date: dt.date | None = None
     models: str | None = None
+    inputs: str | None = None
 
 
 def build_state(db: duckdb.DuckDBPyConnection) -> BuildState:
-    row = db.execute("SELECT load_id, cycle_date, models FROM landing.build").fetchone()
+    row = db.execute("SELECT load_id, cycle_date, models, inputs FROM landing.build").fetchone()
     return BuildState(*row) if row else BuildState()
 
 
-def record_build(db: duckdb.DuckDBPyConnection, built: BuildState) -> None:
-    """Marks everything up to `built.load_id` as restated. Not called after a failed build, so that the next one
-    restates the same keys again."""
+def record_build(db: duckdb.DuckDBPyConnection, built: BuildState, nodes: str) -> None:
+    """Marks everything up to `built.load_id` as restated, with what was said of each model and test (JSON). Not called
+    after a failed build, so that the next one restates the same keys again."""
     with transaction(db):
         db.execute("DELETE FROM landing.build")
-        db.execute("INSERT INTO landing.build VALUES (?, ?, ?)", [built.load_id, built.cycle_date, built.models])
+        db.execute(
+            "INSERT INTO landing.build (load_id, cycle_date, models, inputs, nodes) VALUES (?, ?, ?, ?, ?)",
+            [built.load_id, built.cycle_date, built.models, built.inputs, nodes],
+        )
         db.execute("DELETE FROM landing.touched_code")
         issued.scored(db)

@@ -23,7 +23,7 @@ class Warehouse:
 
     @contextlib.contextmanager
     def writing(self, wait_seconds: float = 600) -> Iterator[None]:
-        """Holds the writer's lock, without a connection: dbt opens the file itself, in a process of its own."""
+        """Holds the writer's lock, without a connection: dbt opens the file itself."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._lock_path)
         try:
@@ -51,7 +51,7 @@ class Warehouse:
                 connection.close()
 
     def _open(self, wait_seconds: float) -> duckdb.DuckDBPyConnection:
-        """Waits for a dbt whose run was killed: it still has the file open until it notices, and ends by itself."""
+        """Waits for a program that does not know of the lock, such as somebody's DuckDB shell."""
         deadline = time.monotonic() + wait_seconds
         while True:
             try:

@@ -193,3 +193,23 @@ def test_every_function_can_be_called():
         with pytest.raises(ExpressionError) as refused:
             compile_expression(f"{name}()", scope(allow_aggregates=True))
         assert "there is no function" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("order", '"order"'), ("at > 1", '"at"'), ("to_instant(when, '%d')", '"when"'), ("n * limit", '"limit"'),
+        ("concat('é', order)", '"order"'), ("case when n > 1 then order end", '"order"'), ("coalesce(at, order, 'at')", '"at" and "order"'),
+    ],
+)  # fmt: skip
+def test_a_column_named_by_a_word_of_sql_is_answered_with_its_quotes(text, named):
+    with pytest.raises(ExpressionError, match=f"stands in double quotes, here {named}\\.$"):
+        compile_expression(text, scope())
+
+
+@pytest.mark.parametrize("text", ["1 +", "n)", "n order", "order by", "and", "'order' +", "é order", "select 1; drop"])
+def test_quotes_are_only_advised_where_they_help(text):
+    with pytest.raises(ExpressionError) as refused:
+        compile_expression(text, scope())
+    advised = str(refused.value).partition(", here ")[2].rstrip(".")
+    assert advised in ("", '"and"')

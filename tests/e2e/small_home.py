@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import requests
 
 from connectors.sandbox.catalogue import ShopConfig
@@ -51,10 +52,11 @@ class Home:
     def path(self) -> Path:
         return self.app.settings.home
 
-    def run(self, job: str = "daily_planning_job", day: dt.date = MORNING) -> None:
+    def run(self, job: str = "daily_planning_job", day: dt.date = MORNING) -> dg.ExecuteInProcessResult:
         """A job to its end; fails the test with the job's own reasons."""
         result = execute(self.app, job, day)
         assert result.success, failures(result)
+        return result
 
     def pass_days(self, until: dt.date) -> None:
         self.post("/_clock", {"as_of": until.isoformat()})

@@ -6,6 +6,7 @@ Commands run as processes, as people and schedulers start them; the shop they bu
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import os
 import random
@@ -18,22 +19,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import psutil
 import pytest
 import sqlalchemy as sa
 
 from connectors.sandbox.platform import serve
+from orchestration import dagster_home, dead_runs
 from orchestration.application import Application
 from orchestration.cli.project import prepare_project
+from orchestration.execution import execute, failures
 from orchestration.settings import CHECKOUT, Settings
 from orchestration.warehouse.store import Warehouse
 from tests.e2e.small_home import HEADERS, MORNING, SHOP, environment, temporary_folder, write_settings
 
 MAIN = "from orchestration.cli import main; main()"
 
-# Each of these plans whole cycles in processes of their own.
-pytestmark = pytest.mark.long
+# Enough to be sold, bought and forecast; each cycle runs in a process of its own.
+SMALL = dataclasses.replace(SHOP, start=dt.date(2026, 8, 20), items=20, suppliers=3)
 
 
 class Deployment:
@@ -127,7 +131,7 @@ class Deployment:
 @contextlib.contextmanager
 def deployment() -> Iterator[Deployment]:
     prepare_project()
-    with temporary_folder() as folder, serve(folder / "shop", MORNING, SHOP) as url:
+    with temporary_folder() as folder, serve(folder / "shop", MORNING, SMALL) as url:
         made = Deployment(folder / "home", url)
         write_settings(made.home, url)
         yield made
@@ -152,15 +156,9 @@ def until(condition: Callable[[], object], process: subprocess.Popen, seconds: f
         time.sleep(0.02)
 
 
-def dbt_of(process: subprocess.Popen) -> psutil.Process | None:
-    with contextlib.suppress(psutil.Error):
-        children = psutil.Process(process.pid).children(recursive=True)
-        return next((child for child in children if any(part.endswith("/dbt") for part in child.cmdline())), None)
-    return None
-
-
+@pytest.mark.long
 def test_the_next_run_finishes_what_was_killed_at_fifty_points():
-    """Ten mornings, five deaths in each: of the run itself, of PostgreSQL's server, of dbt."""
+    """Ten mornings, five deaths in each: of the run itself or of PostgreSQL's server."""
     mornings = [MORNING + dt.timedelta(days=n) for n in range(10)]
     dice = random.Random(20)
     deaths = Counter()
@@ -175,12 +173,10 @@ def test_the_next_run_finishes_what_was_killed_at_fifty_points():
             for _ in range(5):
                 process = disturbed.plan(day)
                 time.sleep(dice.uniform(1, seconds * 0.9))
-                victim = dice.choices(["run", "postgres", "dbt"], [6, 2, 2])[0]
-                server, dbt = disturbed.postmaster(), dbt_of(process)
+                victim = dice.choices(["run", "postgres"], [7, 3])[0]
+                server = disturbed.postmaster()
                 if victim == "postgres" and server is not None:
                     server.kill()
-                elif victim == "dbt" and dbt is not None:
-                    dbt.kill()
                 else:
                     victim = "run"
                     die(process)
@@ -196,39 +192,44 @@ def test_the_next_run_finishes_what_was_killed_at_fifty_points():
             assert [" ".join(p.cmdline())[:200] for p in home.processes()] == []
     assert sum(deaths.values()) == 50
     assert min(deaths.values()) > 2, deaths
+    print(f"\n50 deaths {dict(deaths)}; {sum(found['records'].values())} records, {len(found['proposals'])} proposals and "
+          f"{len(found['marts'])} marts as without any; an undisturbed cycle takes {seconds:.0f} s")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def shop():
-    """A deployment whose first cycle was killed while dbt ran, and finished by the next run."""
-    with deployment() as made:
-        process = made.plan()
-        until(lambda: dbt_of(process), process)
-        time.sleep(1.5)
+@pytest.mark.long
+def test_a_cycle_killed_while_dbt_runs_is_finished_by_the_next_run():
+    with deployment() as home:
+        process = home.plan()
+        until((home.home / "warehouse" / "dbt_target" / "run").exists, process)
+        time.sleep(1)
         die(process)
-        made.succeeds(made.plan())
-        yield made
-
-
-def test_a_cycle_killed_while_dbt_runs_is_finished_by_the_next_run(shop):
-    found = shop.content()
-    assert found["missing"] == []
-    assert max(found["records"].values()) == 1
-    assert found["marts"]["fct_order_line"][0] > 4000
-    assert len(found["proposals"]) > 10
-    assert [" ".join(p.cmdline())[:200] for p in shop.processes()] == []
+        home.succeeds(home.plan())
+        found = home.content()
+        assert found["missing"] == []
+        assert max(found["records"].values()) == 1
+        assert found["marts"]["fct_order_line"][0] > 1000
+        assert len(found["proposals"]) > 3
+        assert [" ".join(p.cmdline())[:200] for p in home.processes()] == []
 
 
 # -- Failing -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def shop():
+    """A deployment on which nothing has run yet."""
+    with deployment() as made:
+        yield made
+
+
 def one_sentence(shop: Deployment, process: subprocess.Popen, *words: str) -> None:
-    """It failed, and said why in a sentence or two."""
+    """It failed, and said why in a sentence for each step that did."""
     code, output, errors = shop.ends(process)
     assert code == 1, output + errors
     assert "Traceback" not in output + errors
     told = errors.strip()
-    assert len(told.splitlines()) <= 3, told
+    assert len(told.splitlines()) <= 4, told
+    assert "dagster." not in told
     assert all(word in told for word in words), told
 
 
@@ -250,22 +251,53 @@ def test_a_variable_that_config_yaml_needs_and_nobody_set(shop):
 
 
 def test_a_disk_too_full_to_land_what_is_pulled_keeps_nothing_of_it(shop):
-    day = MORNING + dt.timedelta(days=1)
-    shop.move_clock(day)
     with shop.application() as app:  # the server, which writes for itself, is started without the limit
-        before = app.manifest.files()
+        app.set_up()
         process = shop.start("run", "ingest_job", limit_file_bytes=9_000)
         one_sentence(shop, process, "Cannot write to the landing location", "run the pull again")
-        named = {f["path"] for f in app.manifest.files() if f["path"]}
-        assert all(app.landing.exists(path) for path in named)
-        assert len(app.manifest.files()) >= len(before)
-        shop.succeeds(shop.start("run", "ingest_job"))
-        newest = app.manifest.files()[-1]
-        assert newest["sequence"] > before[-1]["sequence"]
+        before = app.manifest.files()
+        assert all(app.landing.exists(f["path"]) for f in before if f["path"])
+        result = execute(app, "ingest_job")
+        assert result.success, failures(result)
+        after = app.manifest.files()
+        assert after[: len(before)] == before
+        assert sum(f["accepted"] for f in after) > sum(f["accepted"] for f in before) + 1000
 
 
-def test_a_second_writer_waits_and_is_told_who_is_in_the_way(shop):
-    first = Warehouse(shop.home / "warehouse" / "stockflow.duckdb")
+def test_a_run_that_lost_postgres_does_not_keep_its_place_for_ever(shop):
+    """It ends in order, but cannot say so: what it held is given back by the next run, which would wait for it else."""
+    script = (
+        "import os, signal, sys\n"
+        "import dagster as dg\n"
+        "from orchestration import dagster_home, dead_runs\n"
+        "from orchestration.application import Application\n"
+        "from orchestration.settings import Settings\n"
+        "with Application(Settings.from_environment()) as app:\n"
+        "    dagster_home.prepare(app)\n"
+        "    with dg.DagsterInstance.get() as instance:\n"
+        "        with dead_runs.alive(app.settings.dagster_home / 'running', instance, 'lost'):\n"
+        "            instance.event_log_storage.set_concurrency_slots('warehouse', 1)\n"
+        "            assert instance.event_log_storage.claim_concurrency_slot('warehouse', 'lost', 'step').is_claimed\n"
+        "            os.kill(int(sys.argv[1]), signal.SIGKILL)\n"
+    )
+    with shop.application() as app:
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(shop.postmaster().pid)], cwd=CHECKOUT, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "STOCKFLOW_HOME": str(shop.home)}, timeout=120, check=False,
+        )  # fmt: skip
+        assert "AssertionError" not in done.stderr, done.stderr
+        app.postgres.start()
+        dagster_home.prepare(app)
+        with dg.DagsterInstance.get() as instance:
+            assert instance.event_log_storage.get_concurrency_info("warehouse").active_run_ids == {"lost"}
+            with dead_runs.alive(app.settings.dagster_home / "running", instance, "next"):
+                assert instance.event_log_storage.get_concurrency_info("warehouse").active_run_ids == set()
+
+
+def test_a_second_writer_waits_and_is_told_who_is_in_the_way(tmp_path):
+    first = Warehouse(tmp_path / "warehouse" / "stockflow.duckdb")
+    with first.connect(5) as db:
+        db.execute("CREATE TABLE kept AS SELECT 1 AS n")
     hold = f"import duckdb, time; db = duckdb.connect({str(first.path)!r}); print('open', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
     try:
@@ -276,4 +308,4 @@ def test_a_second_writer_waits_and_is_told_who_is_in_the_way(shop):
         holder.kill()
         holder.communicate()
     with first.connect(5) as db:
-        assert db.execute("SELECT count(*) FROM marts.fct_order_line").fetchone()[0] > 0
+        assert db.execute("SELECT n FROM kept").fetchone() == (1,)

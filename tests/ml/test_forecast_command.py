@@ -53,6 +53,36 @@ def test_csv_in_parquet_out_with_the_quality_table(app, files):
     assert blend["sku"].iloc[0] == "0000"  # codes keep their zeros
 
 
+def test_hours_tell_how_much_of_a_day_was_on_the_shelf_and_sales_are_forecast_beside_demand(app, files):
+    days = pd.read_csv(files / "history.csv", dtype={"sku": str})
+    rng = np.random.default_rng(5)
+    hours = rng.multinomial(days["quantity"], [0.1, 0.4, 0.4, 0.1])
+    out = np.zeros(hours.shape, int)
+    out[rng.random(len(out)) < 0.5, 2:] = 1
+    hours[out == 1] = 0
+    days = days.assign(quantity=hours.sum(1), sold=list(hours), empty=list(out)).drop(columns="in_stock_share")
+    days.to_parquet(files / "hours.parquet", index=False)
+    result = files / "out.parquet"
+    arguments = [
+        str(files / "hours.parquet"),
+        "--hourly",
+        "sold,empty",
+        "--out",
+        str(result),
+        "--config",
+        str(files / "config.yaml"),
+    ]
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 0, told.output
+    mean = pd.read_parquet(result).groupby("model")["mean"].mean()
+    recorded = days["quantity"].mean()
+    assert mean["sales"] == pytest.approx(recorded, rel=0.1)
+    assert mean["blend"] == pytest.approx(recorded / 0.75, rel=0.1)  # half of the days lack the hours that sell half
+    wrong = CliRunner().invoke(app, [*arguments, "--availability", "empty"])
+    assert wrong.exit_code == 1
+    assert "in place of --availability" in wrong.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -66,6 +96,8 @@ def test_csv_in_parquet_out_with_the_quality_table(app, files):
         (["history.csv", "--out", "nowhere/forecast.csv"], "does not exist; create it"),
         (["history.csv", "--config", "wrong.yaml"], "wrong value for boosted.rounds"),
         (["history.csv", "--horizon", "0"], "horizon must be"),
+        (["history.csv", "--hourly", "quantity,discount"], "must hold lists"),
+        (["history.csv", "--hourly", "quantity"], "takes two columns"),
     ],
 )
 def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, arguments, message):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.demand import recover_demand
+from ml.demand import evidence, exposed, recover_demand, share_by_hours
 
 HOURS = 16
 
@@ -56,6 +56,38 @@ def test_days_without_stock_get_the_usual_demand_and_not_zero():
     sales[:, 30:37], share[:, 30:37] = 0, 0
     recovered = recover_demand(sales, share)
     assert recovered.expected[:, 30:37].mean() == pytest.approx(5, rel=0.1)
+
+
+def test_rates_learnt_from_what_was_on_the_shelf_are_unbiased_although_busy_days_run_out():
+    """The weights of `evidence` make sales over the exposed part of the day tell the mean rate; plain ratios do not."""
+    rng = np.random.default_rng(8)
+    days, mean, shape = 200_000, 6.0, 3.0
+    count = rng.poisson(mean * rng.gamma(shape, 1 / shape, days))
+    stock = rng.integers(2, 14, days)
+    share = np.ones(days)
+    out = count >= stock
+    share[out] = rng.beta(stock[out], count[out] - stock[out] + 1)
+    sold = np.minimum(count, stock).astype(float)
+    part = exposed(sold[None], share[None])[0]
+    weight = evidence(part, np.full(days, mean), (1.0, shape))
+    assert np.average(sold / part, weights=weight) == pytest.approx(mean, rel=0.02)
+    assert sold.sum() / part.sum() < 0.97 * mean  # days weighed by their length alone lean on the calm ones
+    assert sold[~out].mean() < 0.85 * mean
+
+
+def test_hours_count_what_they_usually_sell():
+    rng = np.random.default_rng(4)
+    series, days = 60, 80
+    profile = np.array([1, 4, 6, 4, 2, 1]) / 18
+    level = np.repeat(rng.gamma(4, 6, series), days)
+    sold = rng.poisson(level[:, None] * profile).astype(float)
+    out = np.zeros(sold.shape, bool)
+    early = rng.random(len(sold)) < 0.4
+    out[early, 4:] = True  # the last two of six hours, which sell a sixth
+    sold[out] = 0
+    share = share_by_hours(sold, out, np.repeat(np.arange(series), days))
+    assert share[~early] == pytest.approx(1)
+    assert share[early].mean() == pytest.approx(15 / 18, abs=0.01)
 
 
 @settings(max_examples=60, deadline=None)

@@ -81,6 +81,17 @@ def test_the_mean_is_the_demand_and_not_the_sales_that_stock_outs_left(judged):
     assert blend["mean"].sum() / blend["demand"].sum() == pytest.approx(1, abs=0.05)
 
 
+def test_the_forecast_of_sales_is_of_what_the_till_will_show(frames):
+    history, future = frames
+    told = run(history, future, horizon=HORIZON, config=SMALL, seed=3, sales=True, **ROLES).forecasts
+    both = told[told["model"].isin(["blend", "sales"])].merge(future[["sku", "location", "date", "quantity", "demand"]])
+    total = both.groupby("model")[["mean", "quantity", "demand"]].sum()
+    assert total["demand"].iloc[0] > 1.05 * total["quantity"].iloc[0]  # the two differ in this shop
+    assert abs(total.at["sales", "mean"] / total.at["sales", "quantity"] - 1) < 0.08
+    assert abs(total.at["blend", "mean"] / total.at["blend", "demand"] - 1) < 0.08
+    assert np.abs(both["quantity"] - both["q50"]).groupby(both["model"]).sum().idxmin() == "sales"
+
+
 def test_quantiles_cover_what_they_say_for_days_and_for_sums(result, judged):
     blend = judged[judged["model"] == "blend"]
     for level, column in [(0.1, "q10"), (0.5, "q50"), (0.9, "q90"), (0.975, "q975")]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from fractions import Fraction
+from unittest.mock import ANY
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,3 +173,49 @@ def test_an_order_below_the_suppliers_minimum_is_topped_up_or_waits():
     assert waits.withheld["reason_code"].tolist() == ["below_minimum_order"]
     assert "2026-03-05" in waits.withheld["reason"].iat[0]
     assert waits.withheld["value_at_risk"].iat[0] == 10 * 10 * 28
+
+
+def bought(decided) -> float:
+    """Of item A; nothing else is known of by these shops."""
+    return float(decided.proposals["quantity"].iloc[0])
+
+
+def test_a_minimum_in_another_currency_than_the_lines_is_compared_at_the_rates_of_the_morning():
+    def plan(minimum, currency="USD", rate="0.8", quoted="CNY"):
+        dollars = supplier(lead=0, order_weekdays="1,4", minimum_order_amount=minimum, currency=currency)
+        return decide(
+            shop(
+                suppliers=[dollars | {"exchange_rate": rate}],
+                # 6 EUR: 48 yuan, or 7.5 dollars.
+                offers=[offer(price=48, currency="CNY", exchange_rate="0.125") if quoted == "CNY" else offer()],
+            )
+        )
+
+    # 30 of them are 225 dollars, 40 are 300.
+    assert bought(plan(225)) == 30
+    topped = plan(300)
+    assert bought(topped) == 40
+    assert json.loads(topped.proposals["evidence"].iat[0])["minimum_order"] == {
+        "amount": "300.0000", "currency": "USD", "before": "225.0000", "after": "300.0000", "cover_days": 4,
+        "extra_holding": ANY, "saving": ANY,
+    }  # fmt: skip
+    assert topped.proposals["currency"].iat[0] == "CNY"
+    assert bought(plan(300, quoted="EUR")) == 40
+    assert bought(plan(240, currency="EUR", rate=None)) == 40  # the reporting currency needs no rate of its own
+
+
+def test_an_order_that_cannot_be_compared_with_its_minimum_is_withheld():
+    dollars = supplier(lead=0, order_weekdays="1,4", minimum_order_amount=100, currency="USD")
+    decided = decide(shop(suppliers=[dollars]))
+    assert decided.proposals.empty
+    assert decided.withheld["reason_code"].tolist() == ["no_exchange_rate"]
+    assert "no exchange rate of USD" in decided.withheld["reason"].iat[0]
+    assert decided.withheld["value_at_risk"].iat[0] > 0
+    # No minimum asks for no rate; nor does one that lines in its own currency reach.
+    assert bought(decide(shop(suppliers=[dollars | {"minimum_order_amount": 0}]))) == 30
+    both = [offer(item="A", price=6, currency="USD", exchange_rate="0.8"), offer(item="B")]
+    mixed = shop(
+        suppliers=[dollars], offers=both, items=[product("A"), product("B")], position=[stock("A"), stock("B")],
+        forecasts=pd.concat([forecast("A"), forecast("B")]),
+    )  # fmt: skip
+    assert len(decide(mixed).proposals) == 2

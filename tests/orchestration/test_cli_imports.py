@@ -1,4 +1,4 @@
-"""`stockflow import` prints what happened, and answers what is wrong with one sentence and a non-zero exit."""
+"""`stockflow import` prints what happened, answers what is wrong with one sentence and a non-zero exit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ stock:
 def run(tmp_path):
     opened = SimpleNamespace(landing=Landing(str(tmp_path / "landing"), MemoryManifest()), hash_key=b"key")
     app = typer.Typer()
-    app.command("import")(import_command(lambda: contextlib.nullcontext(opened)))
+    noted = []
+    app.command("import")(import_command(lambda: contextlib.nullcontext(opened), lambda *note: noted.append(note[1:])))
     (tmp_path / "m.yaml").write_text(MAPPING)
 
     def call(text, *options, kind="stock", name="f.csv"):
@@ -35,6 +36,7 @@ def run(tmp_path):
         given = [kind, str(tmp_path / name), "--mapping", str(tmp_path / "m.yaml"), *map(str, options)]
         return CliRunner().invoke(app, given)
 
+    call.noted = noted
     return call
 
 
@@ -46,6 +48,7 @@ def test_the_counts_are_printed_one_line_each_and_add_up(run, tmp_path):
     assert "1 on_hand_decimal_parsing" in first.output
     assert "'=B" in (tmp_path / "bad.csv").read_text("utf-8-sig")
     assert {"accepted 0", "unchanged 1", "quarantined 1"} <= set(run(text).output.splitlines())
+    assert [(kind, "accepted 1" in lines) for kind, _, lines in run.noted] == [("stock", True), ("stock", False)]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_what_is_wrong_is_one_sentence_and_a_failing_exit(run, text, kind, sente
     assert result.exit_code == 1
     assert sentence in result.output
     assert len(result.output.strip().splitlines()) == 1
+    assert run.noted == []
 
 
 def test_a_kind_that_does_not_exist_is_refused(run):

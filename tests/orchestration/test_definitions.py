@@ -3,15 +3,18 @@ is light."""
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from orchestration.cli.project import prepare_project
 from orchestration.definitions import build_definitions
+from orchestration.mornings import reach_back
 from orchestration.settings import CHECKOUT, Business, SandboxSource, Settings, SlackSettings
 
 SNAPSHOT = Path(__file__).with_name("assets.txt")
@@ -44,6 +47,24 @@ def test_the_assets_are_those_that_were_reviewed(repository):
     )
     text = "\n".join(found) + "\n"
     assert text == SNAPSHOT.read_text(), text
+
+
+def test_mornings_are_counted_from_set_up_from_the_earliest_planned_or_from_where_config_yaml_says(tmp_path):
+    """Not from a day long before anything could be planned, of which the web UI would say that it is missing."""
+    today = dt.datetime.now(ZoneInfo("Europe/Berlin")).date()
+
+    def first(**more) -> dt.date:
+        known = Settings(tmp_path, str(tmp_path / "landing"), Business(timezone="Europe/Berlin", **more))
+        return dt.date.fromisoformat(
+            build_definitions(known).resolve_job_def("daily_planning_job").partitions_def.get_first_partition_key()
+        )
+
+    assert first() == today
+    reach_back(settings(tmp_path), today - dt.timedelta(days=3))
+    reach_back(settings(tmp_path), today)
+    assert first() == today - dt.timedelta(days=3)
+    assert first(plan_from=today - dt.timedelta(days=40)) == today - dt.timedelta(days=40)
+    assert first(plan_from=today) == today - dt.timedelta(days=3)
 
 
 def test_jobs_and_what_starts_them(repository):

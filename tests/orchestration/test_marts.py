@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import json
 import random
+import subprocess
+import sys
+import time
 from decimal import Decimal
 
+import psutil
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner
 
 from connectors.records import (
     ExchangeRate,
@@ -25,8 +28,8 @@ from connectors.records import (
     StockMovement,
     Supplier,
 )
-from orchestration.settings import DBT_PROJECT
-from orchestration.warehouse.build import dbt_environment, plan_build
+from orchestration.settings import CHECKOUT, DBT_PROJECT
+from orchestration.warehouse.build import plan_build, run_dbt
 from tests.orchestration.small_shop import SmallShop, at, on
 
 
@@ -119,8 +122,28 @@ def test_purchase_orders_show_what_is_outstanding_and_commit_cash_by_terms(built
     assert flows["supplier_commitment", on(8, month=2)] == Decimal("-5.4")  # 6 USD, 30 days after 9 January
 
 
-def test_restating_equals_rebuilding(built, tmp_path):
+def test_restating_equals_rebuilding_also_after_a_build_that_was_killed(built, tmp_path):
     anew = built.rebuilt(tmp_path)
+    anew.load()
+    script = (
+        "import datetime, pathlib, sys\n"
+        "from orchestration.warehouse.build import build_marts\n"
+        "from orchestration.warehouse.store import Warehouse\n"
+        "warehouse = Warehouse(pathlib.Path(sys.argv[1]))\n"
+        "build_marts(warehouse, datetime.date(2026, 1, 8), timezone='UTC', reporting_currency='EUR')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(anew.warehouse.path)], cwd=CHECKOUT)
+    deadline = time.monotonic() + 120
+    while not list((anew.warehouse.path.parent / "dbt_target").glob("run/**/fct_order_line.sql")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    with anew.warehouse.connect() as db:
+        assert db.execute("SELECT count(*) FROM landing.build").fetchone() == (0,)
+        made = db.execute("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'marts'").fetchone()[0]
+    assert made < len(built.marts())
     anew.build(on(8))
     assert anew.marts() == built.marts()
 
@@ -160,24 +183,48 @@ def test_any_history_of_late_and_corrected_facts_restates_to_the_same_marts(tmp_
         assert found[name] == rows, name
 
 
-def test_an_unchanged_build_restates_nothing(built):
-    built.build(on(8))
+def test_where_nothing_changed_nothing_is_built_and_what_failed_is_built_again(built):
+    first = built.try_build(on(8))
+    assert not first.is_new
+    assert {node.status for node in first.nodes} == {"success", "pass"}
+    # Without the views, but with every test of the marts.
+    assert not [node.name for node in first.nodes if node.name.startswith("stg_")]
+    known = json.loads((DBT_PROJECT / "target" / "manifest.json").read_text())["nodes"].values()
+    reports = {node["unique_id"] for node in known if "planning" in node["tags"]}
+    tests = {
+        node["name"]
+        for node in known
+        if node["resource_type"] == "test" and not reports & set(node["depends_on"]["nodes"])
+    }
+    assert {node.name for node in first.nodes if node.kind == "test"} == tests
+
+    with built.warehouse.connect() as db:
+        db.execute("INSERT INTO marts.fct_order_line FROM marts.fct_order_line LIMIT 1")
+    built.holiday = "Neujahr"
+    failed = built.try_build(on(8))
+    assert failed.is_new
+    assert "unique_fct_order_line_order_line_key found 1 rows" in failed.problems()
+
+    with built.warehouse.connect() as db:
+        db.execute("DELETE FROM marts.fct_order_line WHERE rowid = (SELECT max(rowid) FROM marts.fct_order_line)")
+    again = built.try_build(on(8))
+    assert again.is_new
+    assert str(built.warehouse.path) not in {file.path for file in psutil.Process().open_files()}
+    assert again.problems() == ""
+    assert {row["holidays"] for row in built.table("dim_date")} == {None, "DE: Neujahr"}
+    # Nothing of the facts was touched.
     with built.warehouse.connect() as db:
         for touched in ("int_demand__touched", "int_stock__touched"):
             assert db.execute(f"SELECT count(*) FROM intermediate.{touched}").fetchone() == (0,)
+    assert not built.try_build(on(8)).is_new
 
 
 def test_the_models_do_what_their_examples_say(built):
     """dbt's unit tests (dbt_project/models/_unit_tests.yml), which the daily build leaves out."""
-    os.environ.update(dbt_environment(built.warehouse.path))
-    done = dbtRunner().invoke(
-        ["test", "--quiet", "--select", "test_type:unit", "--project-dir", str(DBT_PROJECT),
-         "--profiles-dir", str(DBT_PROJECT), "--target-path", str(built.folder / "target")],
-    )  # fmt: skip
-    said = {result.node.name: (result.status, result.message) for result in done.result}
-    assert {name: told for name, told in said.items() if told[0] != "pass"} == {}
+    nodes = run_dbt(built.warehouse, ["test", "--select", "test_type:unit"])
+    assert {node.name: node.message for node in nodes if node.status != "pass"} == {}
     examples = yaml.safe_load((DBT_PROJECT / "models" / "_unit_tests.yml").read_text())["unit_tests"]
-    assert set(said) == {example["name"] for example in examples}
+    assert {node.name for node in nodes} == {example["name"] for example in examples}
 
 
 def test_another_reporting_currency_builds_everything_anew(built):

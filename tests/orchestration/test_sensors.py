@@ -10,10 +10,15 @@ from dataclasses import dataclass
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+import typer
+from typer.testing import CliRunner
 
 from connectors.errors import PermanentError
 from operations import alerts, approvals, inbox, outbox, proposals, settings
-from orchestration import files, sensors
+from orchestration import files, ops, sensors
+from orchestration.assets.ingestion import file_key
+from orchestration.cli.register import commands
+from orchestration.resources import StockflowResource
 from orchestration.settings import Business, Settings, SlackSettings
 from tests.operations.shop import DAY, Shop, found
 from tests.orchestration.slack_workspace import CHANNEL, TOKEN, Workspace
@@ -122,6 +127,27 @@ def test_an_import_puts_the_file_away_with_what_became_of_it(watched):
     with pytest.raises(PermanentError):
         files.import_dropped(watched, "orders/nosuch/x.csv")
     assert requests(sensors.file_drop_sensor) == [] or "now.csv" in str(requests(sensors.file_drop_sensor))
+
+
+def test_an_import_by_command_is_noted_as_that_of_a_dropped_file_so_that_the_same_follows(watched, tmp_path):
+    dropped(watched, "orders/online_retail_ii/same.csv", ORDER.replace("489434", "489435"))
+    given = tmp_path / "given.csv"
+    given.write_text(ORDER.replace("489434", "489436"))
+    app = typer.Typer()
+    commands(app)
+    result = CliRunner().invoke(app, ["import", "orders", str(given), "--mapping", "online_retail_ii"])
+    assert result.exit_code == 0, result.output
+    with dg.DagsterInstance.get() as instance:
+        (noted,) = instance.fetch_materializations(file_key("orders"), limit=10).records
+    assert noted.asset_materialization.metadata["file"].value == str(given)
+    assert noted.asset_materialization.metadata["report"].value == result.output.strip()
+    done = ops.import_job.execute_in_process(
+        run_config={"ops": {"import_dropped_file": {"config": {"path": "orders/online_retail_ii/same.csv"}}}},
+        resources={"stockflow": StockflowResource()},
+    )
+    (event,) = done.asset_materializations_for_node("import_dropped_file")
+    assert event.asset_key == noted.asset_key
+    assert set(event.metadata) == set(noted.asset_materialization.metadata)
 
 
 # -- Orders and events -------------------------------------------------------------------------------------------------

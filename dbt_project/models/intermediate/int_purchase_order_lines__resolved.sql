@@ -1,39 +1,9 @@
 {{ config(materialized='view') }}
 -- Every version of every purchase order line, in our keys, base units and money.
-with keyed as (
-    select
-        l.*,
-        coalesce(item.key, 'unmatched') as item_key,
-        coalesce(place.key, 'unmatched') as location_key,
-        coalesce(party.key, 'unmatched') as party_key
-    from {{ ref('stg_landing__purchase_order_lines') }} as l
-    {{ resolve('item', 'l', 'item_code', 'cast(l.ordered_at as date)', 'item') }}
-    {{ resolve('location', 'l', 'location_code', 'cast(l.ordered_at as date)', 'place') }}
-    {{ resolve('party', 'l', 'supplier_code', 'cast(l.ordered_at as date)', 'party') }}
-),
-
-dated as (
-    select
-        k.*,
-        {{ business_date('k.ordered_at', 'loc') }} as business_date,
-        loc.stock_location_key,
-        unit.numerator,
-        unit.denominator
-    from keyed as k
-    left join {{ ref('int_locations') }} as loc using (location_key)
-    left join {{ ref('int_item_units') }} as unit on unit.item_key = k.item_key and unit.unit = k.unit
-)
+{{ dated_lines('stg_landing__purchase_order_lines', 'ordered_at', has_party=true) }}
 
 select
-    md5(l.source || chr(31) || l.record_id) as purchase_order_line_key,
-    l.source,
-    l.item_key,
-    l.location_key,
-    coalesce(l.stock_location_key, l.location_key) as stock_location_key,
-    coalesce(l.business_date, cast(l.ordered_at as date)) as business_date,
-    -- A unit without a conversion counts as base units and is listed in rpt_data_issues.
-    cast(l.quantity * coalesce(l.numerator, 1) / coalesce(l.denominator, 1) as decimal(18, 6)) as quantity_base,
-    l.numerator is not null or l.item_key = 'unmatched' as has_conversion,
+    {{ resolved_columns('purchase_order_line_key', 'ordered_at') }},
     l.party_key,
     l.purchase_order_code,
     l.line_code,
@@ -53,5 +23,4 @@ select
     l.valid_load,
     l.superseded_load
 from dated as l
-    asof left join {{ ref('int_exchange_rates') }} as rate
-        on rate.currency = l.currency and l.business_date >= rate.date_on
+{{ with_rate() }}

@@ -1,37 +1,9 @@
 {{ config(materialized='view') }}
 -- Every version of every stock movement other than sales, returns and receipts, signed, in base units.
-with keyed as (
-    select
-        l.*,
-        coalesce(item.key, 'unmatched') as item_key,
-        coalesce(place.key, 'unmatched') as location_key
-    from {{ ref('stg_landing__stock_movements') }} as l
-    {{ resolve('item', 'l', 'item_code', 'cast(l.moved_at as date)', 'item') }}
-    {{ resolve('location', 'l', 'location_code', 'cast(l.moved_at as date)', 'place') }}
-),
-
-dated as (
-    select
-        k.*,
-        {{ business_date('k.moved_at', 'loc') }} as business_date,
-        loc.stock_location_key,
-        unit.numerator,
-        unit.denominator
-    from keyed as k
-    left join {{ ref('int_locations') }} as loc using (location_key)
-    left join {{ ref('int_item_units') }} as unit on unit.item_key = k.item_key and unit.unit = k.unit
-)
+{{ dated_lines('stg_landing__stock_movements', 'moved_at') }}
 
 select
-    md5(l.source || chr(31) || l.record_id) as stock_movement_key,
-    l.source,
-    l.item_key,
-    l.location_key,
-    coalesce(l.stock_location_key, l.location_key) as stock_location_key,
-    coalesce(l.business_date, cast(l.moved_at as date)) as business_date,
-    -- A unit without a conversion counts as base units and is listed in rpt_data_issues.
-    cast(l.quantity * coalesce(l.numerator, 1) / coalesce(l.denominator, 1) as decimal(18, 6)) as quantity_base,
-    l.numerator is not null or l.item_key = 'unmatched' as has_conversion,
+    {{ resolved_columns('stock_movement_key', 'moved_at') }},
     l.movement_code,
     l.kind,
     l.item_code,

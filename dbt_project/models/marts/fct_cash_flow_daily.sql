@@ -1,12 +1,17 @@
--- Money in and out by day: what was paid, and what is committed. Payments tie to the cent to what was landed.
-with payments as (
+-- Money in and out by day: what was paid, and what is committed. Payments tie to the cent to what was landed. A payment
+-- provider's payout passes on receipts, refunds and fees: where its source lists the receipts, the payout is not money again.
+with receiving as (
+    select distinct source from {{ ref('stg_landing__payments') }} where superseded_load is null and kind = 'receipt'
+),
+
+payments as (
     select
         cast(timezone('{{ requested("timezone") }}', paid_at) as date) as business_date,
         kind,
         currency,
         amount
     from {{ ref('stg_landing__payments') }}
-    where superseded_load is null
+    where superseded_load is null and (kind <> 'payout' or source not in (select source from receiving))
 ),
 
 commitments as (
