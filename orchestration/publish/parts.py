@@ -15,6 +15,7 @@ PART_COLUMN = {
     "fct_demand_daily": "business_date",
     "fct_inventory_daily": "business_date",
     "fct_purchase_order_line": "ordered_on",
+    "fct_forecast_accuracy": "business_date",
 }
 """The day that cuts a large mart into parts; the others are one part each."""
 
