@@ -93,7 +93,9 @@ def _frames(request: dict) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     keys = history[KEY].drop_duplicates().reset_index(drop=True).rename_axis("unique_id").reset_index()
     history, future = history.merge(keys, on=KEY), future.merge(keys, on=KEY)
     days = pd.date_range(history["date"].min(), history["date"].max())
-    first = history.groupby("unique_id")["date"].min()
+    # Shorter series than the intervals' windows need are given days without a sale before their first.
+    longest_start = days[-1] - pd.Timedelta(days=WINDOWS * request["horizon"] + 1)
+    first = history.groupby("unique_id")["date"].min().clip(upper=longest_start)
     grid = keys[["unique_id"]].merge(pd.DataFrame({"ds": days}), how="cross")
     grid = grid[grid["ds"] >= grid["unique_id"].map(first)]
     known, static = request["known"], request["static"]

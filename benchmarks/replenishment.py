@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pandas as pd
 
+from ml.forecast import sample_paths
 from ml.replenishment import FrozenInputs, Parameters, explain, freeze, propose, thaw
 from ml.replenishment.inputs import QUANTILE_COLUMNS, QUANTILES
 
@@ -83,13 +84,9 @@ def inputs_of(series: pd.DataFrame, seed: int) -> FrozenInputs:
     )  # fmt: skip
 
 
-def sample_paths(forecasts: pd.DataFrame, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Independent draws between the quantiles: the cheapest sampler there is, so that the rest is what is measured."""
-    keys = forecasts[["sku", "location"]].drop_duplicates()
-    days = len(forecasts) // len(keys)
-    values = forecasts[list(QUANTILE_COLUMNS)].to_numpy().reshape(len(keys), days, -1)
-    drawn = np.random.default_rng(seed).integers(0, values.shape[2], size=(len(keys), n, days))
-    return keys, np.take_along_axis(values.transpose(0, 2, 1), drawn, axis=1)
+def sample(forecasts: pd.DataFrame, n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    paths = sample_paths(forecasts, n, seed)
+    return paths.keys, paths.values
 
 
 def main() -> None:
@@ -109,9 +106,10 @@ def main() -> None:
         del inputs
         gc.collect()
         inputs = timed("thaw", lambda: thaw(name, folder))
-    timed("of which sampling", lambda: sample_paths(inputs.forecasts, 200, 1)[1].shape)
-    found = timed("propose", lambda: propose(inputs, name, CYCLE, sample_paths, 1))
-    told = timed("explain one", lambda: explain(found.proposals.iloc[0], inputs, sample_paths))
+        timed("of which sampling", lambda: sample(inputs.forecasts, 200, 1)[1].shape)
+        found = timed("propose", lambda: propose(inputs, name, CYCLE, sample, 1))
+        row = found.proposals.iloc[0]
+        told = timed("thaw and explain one", lambda: explain(row, thaw(name, folder, {row["item"]}), sample))
     if not told.matches:
         raise SystemExit("the explanation does not match the proposal")
 
@@ -120,9 +118,9 @@ def main() -> None:
         f"{len(found.proposals):,} proposals, {len(found.withheld):,} withheld, {len(found.risk):,} risk rows, "
         f"{len(found.purchase_plan):,} planned purchases"
     )
-    print(f"{'step':<20}{'seconds':>10}{'peak MB':>10}")
+    print(f"{'step':<24}{'seconds':>10}{'peak MB':>10}")
     for what, seconds, peak in rows:
-        print(f"{what:<20}{seconds:>10.2f}{peak:>10.0f}")
+        print(f"{what:<24}{seconds:>10.2f}{peak:>10.0f}")
 
 
 if __name__ == "__main__":

@@ -39,13 +39,15 @@ class Extract:
 
     `stream` names what the cursor belongs to; `cursor` is the position AFTER this step, in the source's own notation,
     None where the source has none. `records` maps entity -> table with `arrow_schema(entity)`. `received` counts the
-    records of each entity that the source sent, accepted or not.
+    records of each entity that the source sent, accepted or not. `distinct` are the entities of which no record comes
+    twice, in this step or in others of the same pull: landing need not look for that.
     """
 
     stream: str
     records: Mapping[str, pa.Table]
     cursor: str | None = None
     rejected: pa.Table = field(default_factory=REJECTED.empty_table)
+    distinct: Set[str] = frozenset()
 
     @property
     def received(self) -> dict[str, int]:

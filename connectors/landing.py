@@ -18,7 +18,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -137,9 +137,13 @@ class Landing:
             cursor = cursor if extract.cursor is None else extract.cursor
             yield landed
 
-    def land(self, source: str, extract: Extract, *, cursor_before: str | None) -> Landed:
+    def land(
+        self, source: str, extract: Extract, *, cursor_before: str | None, earlier: Collection[str] = ()
+    ) -> Landed:
         """Lands one extract and advances its cursor, or neither.
 
+        `earlier` are the batches that the same pull has landed: the entities that the extract calls distinct are not
+        compared with them.
         Raises TransientError when another process advanced the cursor meanwhile, PermanentError when the location
         cannot be written (disk full, no permission).
         """
@@ -151,10 +155,13 @@ class Landing:
         with duckdb.connect() as db:
             if self.filesystem is not None:
                 db.register_filesystem(self.filesystem)
-            changed = {
-                entity: self._changed(db, source, entity, received, batch_id, now)
-                for entity, received in extract.records.items()
-            }
+            changed = {}
+            for entity, received in extract.records.items():
+                distinct = entity in extract.distinct
+                landed = [f for f in self.manifest.files(source=source, entity=entity) if f["path"]]
+                known = [f["path"] for f in landed if not (distinct and f["batch_id"] in earlier)]
+                compared = known if known or not distinct else None
+                changed[entity] = self._changed(db, source, entity, received, batch_id, now, compared)
         for entity in sorted(set(extract.records) | set(rejected)):
             received, fresh = extract.records.get(entity), changed.get(entity)
             path = None
@@ -204,9 +211,11 @@ class Landing:
         table: pa.Table,
         batch_id: str,
         now: dt.datetime,
+        known: list[str] | None,
     ) -> pa.Table:
-        """The rows of `table` that differ from what is landed, and from the row before them in `table`, as they are
-        written: the columns of `landed_schema`, texts that repeat dictionary encoded."""
+        """The rows of `table` that differ from what is landed in the files `known`, and from the row before them in
+        `table` (all of them when `known` is None), as they are written: the columns of `landed_schema`, texts that
+        repeat dictionary encoded."""
         expected, schema = arrow_schema(entity), landed_schema(entity)
         if table.schema != expected:
             table = table.select(expected.names).cast(expected)
@@ -217,7 +226,9 @@ class Landing:
         hashes = pa.array(content_hashes(entity, table))
         ordinal = pa.array(np.arange(1, table.num_rows + 1))
         landed = table.append_column("ordinal", ordinal).append_column("content_hash", hashes)
-        unchanged = self._unchanged(db, source, entity, landed.select(["record_id", "ordinal", "content_hash"]))
+        unchanged = np.empty(0, np.int64)
+        if known is not None:
+            unchanged = self._unchanged(db, known, landed.select(["record_id", "ordinal", "content_hash"]))
         if len(unchanged):
             fresh = np.ones(table.num_rows, bool)
             fresh[unchanged - 1] = False
@@ -233,10 +244,9 @@ class Landing:
         fields = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
         return pa.table(columns, schema=pa.schema(fields))
 
-    def _unchanged(self, db: duckdb.DuckDBPyConnection, source: str, entity: str, received: pa.Table) -> np.ndarray:
+    def _unchanged(self, db: duckdb.DuckDBPyConnection, files: list[str], received: pa.Table) -> np.ndarray:
         """Ordinals of the received records (record_id, ordinal, content_hash) whose version before them is the same:
         the newest landed one, or the one before them in the batch."""
-        files = [f["path"] for f in self.manifest.files(source=source, entity=entity) if f["path"]]
         known = "SELECT record_id, content_hash FROM received LIMIT 0"
         if files:
             # Only the records at hand are looked up, so that memory follows the batch and not the history.
@@ -361,8 +371,8 @@ def _write_parquet(table: pa.Table, out: Any) -> None:
         out,
         compression="zstd",
         use_dictionary=[name for name in names if name not in _ALL_DIFFERENT],
-        # Nobody looks for a payload by its least and greatest text.
-        write_statistics=[name for name in names if name != "payload"],
+        # Records are looked up by id; every other column is read whole, and statistics are a fifth of the writing.
+        write_statistics=[name for name in names if name == "record_id"],
         # That a text was dictionary encoded in memory is nothing that readers should care about.
         store_schema=False,
     )

@@ -28,13 +28,33 @@ def demand_chart(history: pd.DataFrame, forecasts: pd.DataFrame) -> str:
             total = frame.groupby("date")["mean"].sum().sort_index()
             axes.plot(total.index, total.to_numpy(), color=colour, label=label)
     axes.set_ylabel("units a day")
+    return _image(figure, "sold and forecast")
+
+
+def accuracy_chart(scored: pd.DataFrame) -> str:
+    """Markdown image: WAPE of each day's issued forecasts and of the seasonal naive, as `quality.by_day` gives them."""
+    if scored["business_date"].nunique() < 2:
+        return "Two days of issued forecasts have to come first."
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 2.2), dpi=80, layout="constrained")
+    axes = figure.subplots()
+    for model, colour, label in (("seasonal_naive", "#bbbbbb", "seasonal naive"), ("blend", "#d9730d", "forecast")):
+        own = scored[scored["model"] == model]
+        axes.plot(own["business_date"], own["wape"], color=colour, label=label, marker=".")
+    axes.set_ylabel("WAPE of the day")
+    return _image(figure, "error of issued forecasts")
+
+
+def _image(figure: Any, label: str) -> str:
+    (axes,) = figure.axes
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, ncols=3, loc="lower left", fontsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     out = io.BytesIO()
     figure.savefig(out, format="png")
-    return f"![sold and forecast](data:image/png;base64,{base64.b64encode(out.getvalue()).decode()})"
+    return f"![{label}](data:image/png;base64,{base64.b64encode(out.getvalue()).decode()})"
 
 
 def risk_table(risk: pd.DataFrame, rows: int = 15) -> str:

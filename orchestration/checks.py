@@ -19,6 +19,8 @@ from orchestration.settings import Business
 if TYPE_CHECKING:
     import duckdb
 
+    from orchestration.planning.quality import Quality
+
 DEMAND = dg.AssetKey(["fct_demand_daily"])
 PLANNED = dg.AssetCheckKey(PROPOSALS, "this_morning_is_planned")
 
@@ -71,6 +73,22 @@ def quality_checks(business: Business) -> list[dg.AssetChecksDefinition]:
         )
 
     @dg.asset_check(
+        asset=QUANTILES,
+        description="Issued forecasts of the last days turned out as well as training promised (forecast.yaml: accuracy).",
+    )
+    def forecast_quality_holds(
+        context: dg.AssetCheckExecutionContext, stockflow: StockflowResource
+    ) -> dg.AssetCheckResult:
+        from orchestration.planning import quality
+        from orchestration.planning.forecasting import read_forecast_config
+
+        app = stockflow.app
+        config = read_forecast_config(app.settings.home / "forecast.yaml")
+        with app.warehouse.connect() as db:
+            found = quality.assess(db, app.settings.models, cycle_date(context, timezone), config)
+        return quality_holds(found)
+
+    @dg.asset_check(
         asset=INPUTS,
         blocking=True,
         description="Stock is known for most series that are forecast; blocks where it was known and no longer is.",
@@ -111,7 +129,7 @@ def quality_checks(business: Business) -> list[dg.AssetChecksDefinition]:
 
     return [
         demand_reaches_the_evening_before, sales_arrived_from_every_location, forecasts_cover_every_day,
-        stock_is_known_for_most_series, this_morning_is_planned,
+        forecast_quality_holds, stock_is_known_for_most_series, this_morning_is_planned,
     ]  # fmt: skip
 
 
@@ -216,6 +234,12 @@ def forecasts_cover(path: str, morning: dt.date) -> dg.AssetCheckResult:
         f"{short} forecasts lack days and {disordered} have quantiles out of order: train again (weekly_training_job)."
     )
     return _result(not short and not disordered, says, metadata)
+
+
+def quality_holds(found: "Quality") -> dg.AssetCheckResult:
+    metadata = {"all forecasts": found.lately.says, "the model in use": found.champion.says}
+    says = f"{found.says} See rpt_forecast_quality for where; `stockflow models` for which models there are."
+    return _result(not found.is_worse, says, metadata, warn=True)
 
 
 def stock_is_known(known: int, series: int, uncounted_before: int | None) -> dg.AssetCheckResult:

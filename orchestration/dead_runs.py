@@ -14,6 +14,9 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
+_UNBURIED: list[FileLock] = []
+"""Locks of runs that ended without PostgreSQL, held until this process ends: no other may bury them while it still runs."""
+
 
 @contextlib.contextmanager
 def alive(folder: Path, instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
@@ -29,8 +32,16 @@ def alive(folder: Path, instance: dg.DagsterInstance, run_id: str) -> Iterator[N
         yield
     finally:
         if mine.is_locked:
-            (folder / run_id).unlink(missing_ok=True)
-            mine.release()
+            try:
+                # A step that lost PostgreSQL could not give its slot back.
+                instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+            except (
+                Exception
+            ):  # whatever Dagster's storage raises: nothing can be noted now, so the next run buries this one
+                _UNBURIED.append(mine)
+            else:
+                (folder / run_id).unlink(missing_ok=True)
+                mine.release()
 
 
 def _bury(folder: Path, instance: dg.DagsterInstance) -> None:

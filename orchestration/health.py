@@ -128,9 +128,10 @@ def _alerts(app: Application) -> tuple[bool, str]:
     from operations import alerts
 
     waiting = alerts.find(app.engine)
-    if waiting:
-        return False, f"{len(waiting)} open, such as: {waiting[0]['message']}"
-    return True, "none open"
+    troubles = [row for row in waiting if row["severity"] != "info"]
+    if troubles:
+        return False, f"{len(troubles)} open, such as: {troubles[0]['message']}"
+    return True, f"none open; for your information: {waiting[0]['message']}" if waiting else "none open"
 
 
 CHECKS: list[tuple[str, Callable[[Application], tuple[bool, str]]]] = [

@@ -10,7 +10,6 @@ from orchestration.assets.ingestion import file_imported
 from orchestration.resources import StockflowResource
 
 KEEP_FROZEN = dt.timedelta(days=400)
-KEEP_MODELS = 8
 
 
 class DroppedFile(dg.Config):
@@ -55,7 +54,7 @@ def inbox_job():
 
 @dg.op
 def keep_house(context: dg.OpExecutionContext, stockflow: StockflowResource) -> None:
-    """Deletes what nothing points to any more: files without a manifest row, frozen inputs and models past their time."""
+    """Deletes what nothing points to any more: files without a manifest row, frozen inputs past their time."""
     app = stockflow.app
     swept = app.landing.sweep()
     context.log.info(f"{len(swept)} files without a manifest row swept from landing")
@@ -68,19 +67,12 @@ def keep_house(context: dg.OpExecutionContext, stockflow: StockflowResource) -> 
     for path in old:
         path.unlink()
     context.log.info(f"{len(old)} cycles frozen over {KEEP_FROZEN.days} days ago deleted")
-    from orchestration.planning.forecasting import champion_id
-
-    in_use = champion_id(app.settings.models)
-    models = sorted((p for p in app.settings.models.glob("[!.]*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
-    for folder in models[:-KEEP_MODELS]:
-        if folder.name != in_use:
-            shutil.rmtree(folder)
 
 
 def _age(path) -> dt.timedelta:
     return dt.timedelta(seconds=dt.datetime.now(dt.UTC).timestamp() - path.stat().st_mtime)
 
 
-@dg.job(description="Sweeps landing, and deletes frozen inputs and models past their time.")
+@dg.job(description="Sweeps landing, and deletes frozen inputs past their time.")
 def maintenance_job():
     keep_house()

@@ -37,7 +37,7 @@ def jobs_and_schedules(
     weekly_training_job = dg.define_asset_job(
         "weekly_training_job",
         model,
-        description="Trains the models on everything that is known and makes them the ones in use.",
+        description="Trains the models on everything that is known; they come into use unless worse than those in use.",
     )
     hour, minute = (int(part) for part in business.plan_at.split(":"))
 

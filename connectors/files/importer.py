@@ -37,8 +37,11 @@ from connectors.files.session import Chunk, Session
 from connectors.files.values import literal
 from connectors.landing import Landed, Landing
 
-LEAST_ROWS, MOST_ROWS = 200_000, 1_000_000
-"""Rows of a chunk, unless the caller says: a quarter of the file within these, so that writing overlaps validating."""
+PARALLEL_ROWS = 122_880
+"""DuckDB hands whole blocks of so many rows to its threads."""
+LEAST_BLOCKS, MOST_BLOCKS = 2, 8
+"""Blocks of a chunk, unless the caller says how many rows: a quarter of the file within these, so that two cores
+validate it together and writing overlaps validating."""
 FUTURE_TOLERANCE = dt.timedelta(days=1)
 """Clocks and time zones differ; a fact later than this is a typing error."""
 SHARPEST_DROP = 0.8
@@ -83,8 +86,7 @@ def import_file(
                 _refuse_drop(landing, mapping.source, kind, table.received, real.name, allow_drop)
             plan = compile_kind(mapping, kind, table.columns, latest)
             with _stage(report, "prepare"):
-                rows = chunk_rows or min(MOST_ROWS, max(LEAST_ROWS, math.ceil(table.last_row / 4)))
-                session = Session(db, plan, table, hash_key, rows)
+                session = Session(db, plan, table, hash_key, chunk_rows or _chunk_rows(table.last_row))
                 session.prepare()
             report.repeats_dropped = plan.drop_repeats
             _land_all(landing, session, report, table.received)
@@ -106,11 +108,14 @@ def import_file(
 def _land_all(landing: Landing, session: Session, report: ImportReport, received: int) -> None:
     """Lands chunk after chunk, in order; while one is written the next is already being validated."""
     stream = f"files/{report.kind}"
+    batches: list[str] = []
 
     def land(chunk: Chunk) -> None:
         with _stage(report, "land"):
             cursor = json.dumps({"rows": received, "landed_to": chunk.high})
-            _count(report, chunk, _land(landing, report.source, chunk.extract(stream, cursor)))
+            landed = _land(landing, report.source, chunk.extract(stream, cursor), batches)
+            batches.append(landed.batch_id)
+            _count(report, chunk, landed)
 
     with ThreadPoolExecutor(max_workers=1) as writer:
         landing_now: Future[None] | None = None
@@ -124,11 +129,12 @@ def _land_all(landing: Landing, session: Session, report: ImportReport, received
             landing_now.result()
 
 
-def _land(landing: Landing, source: str, extract: Extract) -> Landed:
+def _land(landing: Landing, source: str, extract: Extract, batches: list[str]) -> Landed:
     """Lands one chunk; when another import of the source was faster, what it landed is compared with again."""
     for attempt in range(_ATTEMPTS):
         try:
-            return landing.land(source, extract, cursor_before=landing.manifest.cursor(source, extract.stream))
+            cursor = landing.manifest.cursor(source, extract.stream)
+            return landing.land(source, extract, cursor_before=cursor, earlier=batches)
         except TransientError:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -165,6 +171,11 @@ def _count(report: ImportReport, chunk: Chunk, landed: Landed) -> None:
     report.repeated += chunk.repeated
     report.reasons += rejected
     report.explained.update(chunk.explained)
+
+
+def _chunk_rows(rows: int) -> int:
+    blocks = math.ceil(rows / 4 / PARALLEL_ROWS)
+    return PARALLEL_ROWS * min(MOST_BLOCKS, max(LEAST_BLOCKS, blocks))
 
 
 def _lock(db: duckdb.DuckDBPyConnection, path: Path) -> None:

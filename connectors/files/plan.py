@@ -41,7 +41,7 @@ class RecordPlan:
     `query` yields file_row, every field of the entity, record_id, payload and `reason` (index into `checks`, null when
     the row passes); with `one_per` also `row_count`. `repeats` gives (file_row, ordinal) of the second and later
     identical lines, for the table `repeats_<index>`, `conflicts` the rows of one key with different values, `members`
-    the rows of the groups in the table `bad_groups`.
+    the rows of the groups in the table `bad_groups`. `numbered`: its line ids tell all its records apart.
     """
 
     index: int
@@ -52,6 +52,7 @@ class RecordPlan:
     repeats: Twins | None
     conflicts: Twins | None
     members: str | None
+    numbered: bool
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,8 @@ class _Compiler:
         else:
             conflicts = _conflicts(model, fields, among)
         query = self.query(model, record, fields, every, bool(draft.line))
-        return RecordPlan(index, record.entity, query, tuple(every), bool(record.one_per), repeats, conflicts, members)
+        grouped, numbered = bool(record.one_per), any(values[n].sql == '"line_id"' for n in model.key if n in values)
+        return RecordPlan(index, record.entity, query, tuple(every), grouped, repeats, conflicts, members, numbered)
 
     def complete(self, model: type[Record], record: RecordMapping) -> None:
         """Every field that must have a value gets one from the mapping."""

@@ -40,11 +40,12 @@ class Chunk:
     skipped: Counter[str] = field(default_factory=Counter)
     explained: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
+    distinct: frozenset[str] = frozenset()
 
     def extract(self, stream: str, cursor: str) -> Extract:
         tables = {entity: pa.concat_tables(parts) for entity, parts in self.records.items()}
         rejected = pa.concat_tables(self.rejected) if self.rejected else REJECTED.empty_table()
-        return Extract(stream, tables, cursor, rejected)
+        return Extract(stream, tables, cursor, rejected, self.distinct)
 
 
 class Session:
@@ -69,9 +70,15 @@ class Session:
             db.execute(f"CREATE TEMP TABLE repeats_{record.index} (file_row BIGINT, ordinal BIGINT)")
             if record.repeats and self._has_candidates(record.repeats):
                 db.execute(f"INSERT INTO repeats_{record.index} {record.repeats.rows}")
+        unsure = {record.index for record in self.plan.records if not record.numbered}
         for record in self.plan.records:
-            if record.conflicts and self._has_candidates(record.conflicts):
-                self._aside(record.entity, *CONFLICT, record.conflicts.rows)
+            if record.conflicts:
+                if self._has_candidates(record.conflicts):
+                    self._aside(record.entity, *CONFLICT, record.conflicts.rows)
+                else:
+                    unsure.discard(record.index)
+        made = Counter(record.entity for record in self.plan.records)
+        self.distinct = frozenset(r.entity for r in self.plan.records if r.index not in unsure and made[r.entity] == 1)
         for record in self.plan.records:
             if record.grouped:
                 self._gather(record)
@@ -143,7 +150,7 @@ class ChunkReader:
         self.session, self.db, self.low, self.high = session, session.db, low, high
         (rows,) = self.db.execute("SELECT count(*) FROM base").fetchone()
         self.broken = [b for b in session.table.broken if low <= b.row <= high]
-        self.out = Chunk(low, high, rows + len(self.broken), session.own)
+        self.out = Chunk(low, high, rows + len(self.broken), session.own, distinct=session.distinct)
         self.refused: list[np.ndarray] = []
 
     def read(self) -> Chunk:

@@ -268,7 +268,7 @@ def plain_decimal(sql: str) -> str:
     Trimming is slow, so it is left to what the faster ways do not spell exactly: many digits, very small numbers.
     """
     return (
-        f"(CASE WHEN {sql} = trunc({sql}) THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) "
+        f"(CASE WHEN {sql} % 1 = 0 THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) "
         f"WHEN abs({sql}) BETWEEN 0.001 AND 99999999 THEN CAST(CAST({sql} AS DOUBLE) AS VARCHAR) "
         f"ELSE rtrim(rtrim(CAST({sql} AS VARCHAR), '0'), '.') END)"
     )

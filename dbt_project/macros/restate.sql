@@ -45,3 +45,35 @@
     {%- else -%} true
     {%- endif -%}
 {%- endmacro %}
+
+{# Rows of `fct_forecast_accuracy` that are scored anew: of days whose demand is restated, of mornings that were loaded
+   since the last build, and of mornings that are scored no more. #}
+{% macro delete_rescored(touched, locations) -%}
+    {% if is_incremental() %}
+    delete from {{ this }} as t where {{ within_touched('t.business_date', touched) }} and exists (
+        select 1 from {{ touched }} as k inner join {{ locations }} as l using (location_key)
+        where k.item_key = t.item_key and l.stock_location_key = t.location_key and k.business_date = t.business_date
+    ) or t.cycle_date not in (select cycle_date from planning.issued_cycle where not is_new)
+    {% endif %}
+{%- endmacro %}
+
+{# As `delete_outside`, for series by their stock location: days before any of its shops sold, or after the last. #}
+{% macro delete_outside_stocked(series) -%}
+    {% if is_incremental() %}
+    delete from {{ this }} as t where not exists (
+        select 1 from {{ series }} as s
+        where s.item_key = t.item_key and s.stock_location_key = t.location_key
+            and t.business_date >= s.first_date and t.business_date <= s.last_date
+    )
+    {% endif %}
+{%- endmacro %}
+
+{# The days on which anything is to be scored, as a filter that can be checked before anything is joined. #}
+{% macro to_score(column) -%}
+    {{ column }} < {{ cycle_date() }}
+    {%- if is_incremental() and execute %} and ({{ within_touched(column, ref('int_demand__touched')) }}
+        {%- set first = run_query('select min(cycle_date)::varchar from planning.issued_cycle where is_new').columns[0].values()[0] -%}
+        {%- if first is not none %} or {{ column }} >= date '{{ first }}' {%- endif %})
+    {%- else %} and {{ column }} >= (select coalesce(min(cycle_date), date '9999-12-31') from planning.issued_cycle)
+    {%- endif %}
+{%- endmacro %}

@@ -11,7 +11,15 @@ Does not belong here: where the history comes from, what is ordered from it, sch
 from __future__ import annotations
 
 from ml.forecast.artefacts import load
-from ml.forecast.config import LEVELS, QUANTILE_COLUMNS, BoostedConfig, ForecastConfig, RecurrentConfig
+from ml.forecast.config import (
+    LEVELS,
+    QUANTILE_COLUMNS,
+    AccuracyConfig,
+    BoostedConfig,
+    ChallengeConfig,
+    ForecastConfig,
+    RecurrentConfig,
+)
 from ml.forecast.errors import ArtefactError, ForecastError
 from ml.forecast.model import ForecastResult, Model, forecast, predict, train
 from ml.forecast.paths import Dependence, Paths, sample_paths
@@ -19,8 +27,10 @@ from ml.forecast.paths import Dependence, Paths, sample_paths
 __all__ = [
     "LEVELS",
     "QUANTILE_COLUMNS",
+    "AccuracyConfig",
     "ArtefactError",
     "BoostedConfig",
+    "ChallengeConfig",
     "Dependence",
     "ForecastConfig",
     "ForecastError",

@@ -134,6 +134,15 @@ def load(folder):
     )  # fmt: skip
 
 
+def read_scores(folder) -> pd.DataFrame:
+    """`Model.scores` of the model in `folder`, without loading the rest of it."""
+    folder = Path(folder)
+    path, expected = folder / "model.json", read_manifest(folder)["files"]["model.json"]
+    if not path.is_file() or _sha256(path) != expected:
+        raise ArtefactError(f"The file {path} is not the one that was saved; train the model again.")
+    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["scores"])
+
+
 def read_manifest(folder) -> dict:
     """The manifest of a model folder."""
     path = Path(folder) / MANIFEST

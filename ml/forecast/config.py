@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 LEVELS = (0.01, 0.025, *(round(0.05 * i, 2) for i in range(1, 20)), 0.975, 0.99)
 """Probability levels of the quantiles of every forecast."""
@@ -45,6 +45,42 @@ class RecurrentConfig(_Section):
     min_series: int = Field(20, ge=1, description="with fewer series there is nothing global to learn")
 
 
+class AccuracyConfig(_Section):
+    """What issued forecasts are scored on once their days have come, and when that makes an alert."""
+
+    lead_days: tuple[int, ...] = Field(
+        (1, 3, 7, 14, 21, 28), min_length=1, description="days ahead that are scored, 1 being the morning's own day"
+    )
+    keep_days: int = Field(63, ge=28, le=390, description="mornings so many days back stay scored")
+    days: int = Field(14, ge=3, description="an alert judges the newest so many days that were scored")
+    least_days: int = Field(5, ge=3, description="with fewer days nothing is judged")
+    least_sales: float = Field(200.0, ge=0, description="with fewer units sold on them nothing is judged")
+    confidence: float = Field(0.99, gt=0.5, lt=1, description="one-sided, of Student's t with days as observations")
+    wape_margin: float = Field(0.10, ge=0, description="WAPE may exceed that of training by this share of it")
+    bias_margin: float = Field(0.10, ge=0, description="bias may move from that of training by so much")
+
+    @field_validator("lead_days")
+    @classmethod
+    def _within_the_horizon(cls, days: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= day <= 28 for day in days):
+            raise ValueError("lead_days are between 1 and 28")
+        return tuple(sorted(set(days)))
+
+
+class ChallengeConfig(_Section):
+    """When a newly trained model takes the place of the one in use, and when it has to give it back."""
+
+    days: int = Field(7, ge=3, le=28, description="newest days that both are judged on, if neither was trained on them")
+    least_days: int = Field(3, ge=1, description="with fewer such days the one in use stays")
+    tolerance: float = Field(0.02, ge=0, description="the new one's pinball loss may be worse by this share of it")
+    trial_days: int = Field(
+        7, ge=0, description="so long after it came into use an alert may bring the former one back"
+    )
+    keep_models: int = Field(
+        8, ge=3, description="newest models that are kept, beside the one in use and the former one"
+    )
+
+
 class ForecastConfig(_Section):
     """Parameters of `train` and `forecast`. What a run used is recorded with its result."""
 
@@ -63,3 +99,5 @@ class ForecastConfig(_Section):
     spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")
     boosted: BoostedConfig = BoostedConfig()
     recurrent: RecurrentConfig = RecurrentConfig()
+    accuracy: AccuracyConfig = AccuracyConfig()
+    challenge: ChallengeConfig = ChallengeConfig()

@@ -221,7 +221,7 @@ def _default_weights(names: tuple[str, ...]) -> np.ndarray:
 
 
 def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
-    """Measures per model and demand class on held-out days.
+    """Measures per model and demand class, and per model and week ahead, on held-out days.
 
     Where there are two origins or more, what scores an origin was learned on the others, so that the blend is not judged
     on the days it was chosen on. Columns: model, segment, days, wape, wape_in_stock (median against sales, all days and
@@ -245,8 +245,10 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
                 lessons, model, stacked[model], part.kind, part.week, part.factor, part.whole
             )
     rows = []
-    for kind in (None, *range(len(CLASSES))):
-        mine = np.ones(held.rows, bool) if kind is None else held.kind == kind
+    parts = [("all", np.ones(held.rows, bool))]
+    parts += [(name, held.kind == kind) for kind, name in enumerate(CLASSES)]
+    parts += [(f"week {week + 1}", held.week == week) for week in range(WEEKS)]
+    for segment, mine in parts:
         if not mine.any():
             continue
         full = mine & (held.share >= _FULL)
@@ -256,7 +258,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
             rows.append(
                 {
                     "model": name,
-                    "segment": "all" if kind is None else CLASSES[kind],
+                    "segment": segment,
                     "days": int(mine.sum()),
                     "wape": scoring.wape(held.sales[mine], median[mine]),
                     "wape_in_stock": scoring.wape(held.sales[full], median[full]),

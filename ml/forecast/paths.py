@@ -7,11 +7,14 @@ power of their distance on top:
 
     corr(z_h, z_k) = common + (1 - common) * persistence^|h - k|                                                   (1)
 
-Series are independent of each other.
+Series are independent of each other, and each has a random stream of its own, named by its sku and location: its paths are
+the same whatever else is drawn beside it.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +57,7 @@ def sample_paths(
 ) -> Paths:
     """Draw `n` paths per series from a forecast frame (as `forecast` returns it; every series with the same dates).
 
-    The same frame, `n`, seed and dependence give the same paths, whatever the order of the frame's rows.
+    A series' paths follow from its own rows, `n`, seed and dependence: other series and the order of rows change nothing.
     """
     if n < 1:
         raise ForecastError(f"sample_paths needs at least one path per series; n was {n}.")
@@ -68,18 +71,21 @@ def sample_paths(
         raise ForecastError(f"sample_paths needs a forecast of model {model} for every series and each of its dates.")
     keys = frame[["sku", "location"]].iloc[::horizon].reset_index(drop=True)
     quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy(np.float32).reshape(len(keys), horizon, -1)
-    return Paths(keys, dates, draw(quantiles, n, seed, dependence))
+    names = list(zip(keys["sku"], keys["location"], strict=True))
+    return Paths(keys, dates, draw(quantiles, names, n, seed, dependence))
 
 
-def draw(quantiles: np.ndarray, n: int, seed: int, dependence: Dependence) -> np.ndarray:
-    """Paths [S, n, H] from quantiles [S, H, len(LEVELS)], filled in slices so that memory stays bounded."""
+def draw(
+    quantiles: np.ndarray, names: Sequence[tuple[str, str]], n: int, seed: int, dependence: Dependence
+) -> np.ndarray:
+    """Paths [S, n, H] from quantiles [S, H, len(LEVELS)], filled in slices so that memory stays bounded. `names` [S]
+    tell the series' random streams apart."""
     series, horizon, _ = quantiles.shape
     bucket, part = _inverse_table()
     knots = _with_tails(quantiles)
     # Products counted in units are drawn in units.
     whole = (quantiles % 1 == 0).all(axis=(1, 2))
     paths = np.empty((series, n, horizon), np.float32)
-    rng = np.random.default_rng(seed)
     step = max(1, 2_000_000 // max(n * horizon, 1))
     keep = np.float32(dependence.persistence)
     fresh = np.float32(np.sqrt(1 - dependence.persistence**2))
@@ -87,19 +93,27 @@ def draw(quantiles: np.ndarray, n: int, seed: int, dependence: Dependence) -> np
     for start in range(0, series, step):
         rows = slice(start, min(start + step, series))
         count = rows.stop - rows.start
-        noise = rng.standard_normal((horizon, count, n), dtype=np.float32)
+        drawn = np.empty((count, horizon + 1, n), np.float32)
+        for number, name in enumerate(names[rows]):
+            _stream(seed, name).standard_normal(out=drawn[number], dtype=np.float32)
+        noise = drawn[:, 1:]
         for day in range(1, horizon):
-            noise[day] = keep * noise[day - 1] + fresh * noise[day]
-        noise = shared * rng.standard_normal((1, count, n), dtype=np.float32) + single * noise
+            noise[:, day] = keep * noise[:, day - 1] + fresh * noise[:, day]
+        noise = shared * drawn[:, :1] + single * noise
         place = np.minimum((ndtr(noise) * _BUCKETS).astype(np.int32), _BUCKETS - 1)
         index = np.arange(count)[:, None]
         for day in range(horizon):
             table = knots[rows, day]
-            at = place[day]
+            at = place[:, day]
             low = table[index, bucket[at]]
             value = low + (table[index, bucket[at] + 1] - low) * part[at]
             paths[rows, :, day] = np.where(whole[rows, None], np.rint(value), value)
     return paths
+
+
+def _stream(seed: int, name: tuple[str, str]) -> np.random.Generator:
+    digest = hashlib.blake2b("\x1f".join((str(seed), *map(str, name))).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
 
 
 def fit_dependence(u: np.ndarray) -> Dependence:

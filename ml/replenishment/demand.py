@@ -15,7 +15,8 @@ from ml.replenishment.inputs import QUANTILE_COLUMNS
 
 SamplePaths = Callable[[pd.DataFrame, int, int], tuple[pd.DataFrame, np.ndarray]]
 """`sample_paths(forecasts, n, seed) -> (keys, paths)`: forecast rows of one model per series, consecutive days; keys
-has columns sku and location, paths is [series, n, days], days ascending. The same rows and seed give the same paths."""
+has columns sku and location, paths is [series, n, days], days ascending. A series' rows and the seed give the same paths
+whatever other series are drawn with it."""
 
 PREFERRED = ("blend", "xgboost", "lstm")
 LAST_RESORT = "seasonal_naive"

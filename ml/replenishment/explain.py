@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from ml.replenishment.demand import SamplePaths
 from ml.replenishment.inputs import FrozenInputs
-from ml.replenishment.propose import propose_items
+from ml.replenishment.propose import propose
 
 COMPARED = (
     "proposal_id",
@@ -41,19 +43,13 @@ class Explanation:
 
 
 def explain(proposal: Mapping[str, Any], inputs: FrozenInputs, sample_paths: SamplePaths) -> Explanation:
-    """Explains one row of `ProposalSet.proposals`; `inputs` are those its evidence names, thawed.
-
-    Only what the decision depends on is computed again: the item at all its locations, and where the supplier has a
-    minimum order amount every item it offers.
+    """Explains one row of `ProposalSet.proposals`; `inputs` are those its evidence names, thawed: all, or those of the
+    `items_decided_with` it. Only these are computed again.
     """
-    told = json.loads(proposal["evidence"])
-    origin = told["inputs"]
-    items = {proposal["item"]}
-    supplier = inputs.suppliers[inputs.suppliers["supplier"] == proposal["supplier"]]
-    if (supplier["minimum_order_amount"] > 0).any():
-        items |= set(inputs.offers.loc[inputs.offers["supplier"] == proposal["supplier"], "item"])
+    origin = json.loads(proposal["evidence"])["inputs"]
+    inputs = inputs.only(items_decided_with(proposal, inputs.suppliers, inputs.offers))
     cycle_date = dt.date.fromisoformat(origin["cycle_date"])
-    again = propose_items(inputs, origin["frozen"], cycle_date, sample_paths, origin["seed"], items).proposals
+    again = propose(inputs, origin["frozen"], cycle_date, sample_paths, origin["seed"]).proposals
     again = again[
         (again["item"] == proposal["item"])
         & (again["location"] == proposal["location"])
@@ -73,6 +69,15 @@ def explain(proposal: Mapping[str, Any], inputs: FrozenInputs, sample_paths: Sam
         f"different: {', '.join(differs)}."
     )
     return Explanation(not differs, differs, (found["reason"], *_steps(json.loads(found["evidence"]), found), verdict))
+
+
+def items_decided_with(proposal: Mapping[str, Any], suppliers: pd.DataFrame, offers: pd.DataFrame) -> set[str]:
+    """What the decision depends on: the item at all its locations, and where the supplier has a minimum order amount
+    every item it offers. `suppliers` and `offers` as in the frozen inputs."""
+    supplier = suppliers[suppliers["supplier"] == proposal["supplier"]]
+    if not (supplier["minimum_order_amount"] > 0).any():
+        return {proposal["item"]}
+    return {proposal["item"], *offers.loc[offers["supplier"] == proposal["supplier"], "item"]}
 
 
 def _steps(told: dict[str, Any], row: Mapping[str, Any]) -> list[str]:

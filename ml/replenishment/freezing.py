@@ -1,7 +1,8 @@
 """Frozen inputs on disk or in an object store, named by their content.
 
     <folder>/tables/<sha256>.parquet     one table; the same content is stored once, however many cycles use it
-    <folder>/cycles/<sha256>.json        a cycle's tables, parameters and dependence; its hash names the whole
+    <folder>/cycles/<sha256>.json        a cycle's tables, parameters, dependence and which model the forecasts are from;
+                                         its hash names the whole
 
 A file is either whole or not there, and is verified whenever it is read.
 """
@@ -14,13 +15,16 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Collection
+from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from ml.replenishment.errors import FrozenInputsDamaged
-from ml.replenishment.inputs import TABLES, FrozenInputs, to_frame
+from ml.replenishment.inputs import TABLES, FrozenInputs, item_column, to_frame
 from ml.replenishment.parameters import Parameters
 
 FORMAT = 1
@@ -43,25 +47,52 @@ def freeze(inputs: FrozenInputs, folder: str) -> str:
         "format": FORMAT,
         "parameters": json.loads(inputs.parameters.canonical()),
         "dependence": dict(inputs.dependence),
+        "issued_by": dict(inputs.issued_by),
         "tables": hashes,
     }
     return _put(fs, f"{root}/cycles", ".json", json.dumps(index, sort_keys=True, indent=1).encode())
 
 
-def thaw(frozen_hash: str, folder: str) -> FrozenInputs:
-    """The inputs that `freeze` stored under this hash. Raises FrozenInputsDamaged when a file is missing or altered."""
+def thaw(frozen_hash: str, folder: str, items: Collection[str] | None = None) -> FrozenInputs:
+    """The inputs that `freeze` stored under this hash, or of them what concerns `items`.
+
+    Raises FrozenInputsDamaged when a file is missing or altered.
+    """
+    index = _index(frozen_hash, folder)
+    tables = {name: to_frame(_table(index, name, folder, items)) for name in TABLES}
+    parameters = Parameters.model_validate(index["parameters"])
+    return FrozenInputs(
+        **tables, parameters=parameters, dependence=index["dependence"], issued_by=index.get("issued_by", {})
+    )
+
+
+def thaw_table(frozen_hash: str, folder: str, name: str) -> pa.Table:
+    """One table of the inputs that `freeze` stored under this hash. Raises as `thaw` does."""
+    return _table(_index(frozen_hash, folder), name, folder)
+
+
+def issued_by(frozen_hash: str, folder: str) -> dict[str, str]:
+    """`FrozenInputs.issued_by` of what was stored under this hash. Raises as `thaw` does."""
+    return _index(frozen_hash, folder).get("issued_by", {})
+
+
+def _index(frozen_hash: str, folder: str) -> dict[str, Any]:
     fs, root = fsspec.core.url_to_fs(folder)
     index = json.loads(_get(fs, f"{root}/cycles/{frozen_hash}.json", frozen_hash))
     if index["format"] != FORMAT:
         raise FrozenInputsDamaged(
             f"Frozen inputs {frozen_hash} have format {index['format']}; this version reads format {FORMAT}."
         )
-    tables = {}
-    for name in TABLES:
-        content = _get(fs, f"{root}/tables/{index['tables'][name]}.parquet", index["tables"][name])
-        tables[name] = to_frame(pq.read_table(io.BytesIO(content)))
-    parameters = Parameters.model_validate(index["parameters"])
-    return FrozenInputs(**tables, parameters=parameters, dependence=index["dependence"])
+    return index
+
+
+def _table(index: dict[str, Any], name: str, folder: str, items: Collection[str] | None = None) -> pa.Table:
+    fs, root = fsspec.core.url_to_fs(folder)
+    content = _get(fs, f"{root}/tables/{index['tables'][name]}.parquet", index["tables"][name])
+    column = item_column(name)
+    if items is None or column is None:
+        return pq.read_table(io.BytesIO(content))
+    return pq.read_table(io.BytesIO(content), filters=[(column, "in", [*items, ""])])
 
 
 def _get(fs: fsspec.AbstractFileSystem, path: str, digest: str) -> bytes:

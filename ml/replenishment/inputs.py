@@ -7,8 +7,8 @@ decimal; `price` and `unit_cost` of `items`, `stock_value` and `transfer_cost` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -106,6 +106,11 @@ def schema(table: str) -> pa.Schema:
     )
 
 
+def item_column(table: str) -> str | None:
+    """The column that says which item a row is about (empty: about all), None where a table speaks of no item."""
+    return next((column for column in ("item", "sku") if column in TABLES[table]), None)
+
+
 def _empty() -> pd.DataFrame:
     return pd.DataFrame()
 
@@ -132,11 +137,20 @@ class FrozenInputs:
     parameters: Parameters = field(default_factory=Parameters)
     # How the days of a scenario hang together, as whoever draws them needs to know it again: kept, not read here.
     dependence: Mapping[str, float] = field(default_factory=dict)
+    # Which trained model the forecasts are from, `id` and `trained_until`: kept for who scores them, not read here.
+    issued_by: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in TABLES:
             object.__setattr__(self, name, to_frame(canonical(name, getattr(self, name))))
         _meaningful(self)
+
+    def only(self, items: Collection[str]) -> FrozenInputs:
+        """What concerns `items`: their rows, and all of the tables that speak of no item."""
+        tables = {name: getattr(self, name) for name in TABLES if item_column(name)}
+        return replace(
+            self, **{name: table[table[item_column(name)].isin([*items, ""])] for name, table in tables.items()}
+        )
 
     def table(self, name: str) -> pa.Table:
         """One table as canonical Arrow."""

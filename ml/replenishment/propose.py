@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,27 +40,13 @@ def propose(
     """Proposals for the morning of `cycle_date`. `frozen_hash` names `inputs` in the evidence (`freeze`).
 
     `sample_paths` is called once per batch of items with that batch's forecasts; what it does must follow from its
-    arguments and `inputs.dependence` alone. Raises InvalidInputs when it does not give what it should.
+    arguments and `inputs.dependence` alone, and a series' paths from its own rows. Then an item's proposals follow from
+    its own rows of `inputs` too, unless items share an order that is below its supplier's minimum. Raises InvalidInputs
+    when it does not give what it should.
     """
-    return propose_items(inputs, frozen_hash, cycle_date, sample_paths, seed, None)
-
-
-def propose_items(
-    inputs: FrozenInputs,
-    frozen_hash: str,
-    cycle_date: dt.date,
-    sample_paths: SamplePaths,
-    seed: int,
-    items: Collection[str] | None,
-) -> ProposalSet:
-    """`propose` for the batches that `items` are in, all for None: what it proposes for them is what `propose` does,
-    unless items elsewhere share an order that is below its supplier's minimum."""
     today = np.datetime64(cycle_date, "D")
     cycle, series, screened = _prepare(inputs, today, sample_paths, seed)
     batches = _batches(cycle.series)
-    if items is not None:
-        wanted = cycle.series["item"].isin(list(items)).to_numpy()
-        batches = [rows for rows in batches if wanted[rows].any()]
     decided = [decide(cycle, rows) for rows in batches]
     minimums = meet_minimums(cycle, decided)
     orders_set = {row: packs for order in minimums for row, packs in order.packs.items()}

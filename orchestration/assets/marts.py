@@ -37,6 +37,8 @@ OPERATIONS_TABLES = {
 
 TOUCHED = "Codes whose key changed since the last build: the facts under them are restated."
 
+ISSUED = dg.AssetKey(["planning", "issued_forecast"])
+
 
 class Translator(DagsterDbtTranslator):
     """Groups by layer; dbt sources are the assets that `load_warehouse` makes."""
@@ -79,13 +81,26 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
         )
         for table in OPERATIONS_TABLES
     ]
+    specs.append(
+        dg.AssetSpec(
+            ISSUED,
+            deps=raw_keys,
+            group_name="forecast",
+            kinds={"duckdb"},
+            automation_condition=arrived,
+            description="Forecasts as earlier mornings froze them, to be scored once their days have come.",
+        )
+    )
 
     @dg.multi_asset(name="load_warehouse", specs=specs, pool=POOL)
     def load_warehouse(
         context: dg.AssetExecutionContext, stockflow: StockflowResource
     ) -> Iterator[dg.MaterializeResult]:
+        from orchestration.planning.cycle import frozen_hashes
+        from orchestration.planning.forecasting import read_forecast_config
         from orchestration.warehouse.holidays import holiday_table
         from orchestration.warehouse.identify import identify, source_table, xref_table
+        from orchestration.warehouse.issued import add_issued
         from orchestration.warehouse.load import load, prepare, replace_operations
 
         app = stockflow.app
@@ -102,6 +117,10 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
                     "holiday": holiday_table(db, app.settings.business.holiday_countries),
                 },
             )
+            config = read_forecast_config(app.settings.home / "forecast.yaml").accuracy
+            issued = add_issued(db, frozen_hashes(app.engine), str(app.settings.frozen), config)
+        for damaged in issued.damaged:
+            context.log.warning(f"Forecasts that cannot be scored: {damaged}")
         context.log.info(
             f"Load {loaded.load_id}: {sum(loaded.rows.values())} new versions from {loaded.files} files; "
             f"{identified.keys} codes known, {identified.unmatched} unmatched"
@@ -120,6 +139,10 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
         )
         for table in ("source", "holiday"):
             yield dg.MaterializeResult(["operations", table])
+        yield dg.MaterializeResult(
+            ISSUED,
+            metadata={"mornings": issued.cycles, "rows": issued.rows, "mornings not readable": len(issued.damaged)},
+        )
 
     return load_warehouse
 

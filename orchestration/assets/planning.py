@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from orchestration.application import Application
     from orchestration.planning.history import DemandData
+    from orchestration.planning.models import Decision
+    from orchestration.planning.quality import Quality
 
 MODEL = dg.AssetKey(["forecast", "model"])
 QUANTILES = dg.AssetKey(["forecast", "quantiles"])
@@ -40,31 +42,34 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
     def forecast_model(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
         app = stockflow.app
         morning = cycle_date(context, timezone)
-        model, model_id = _train(context, app, _demand(app, morning), morning)
-        return dg.MaterializeResult(metadata=_quality(model, model_id))
+        model, model_id, decision = _train(context, app, _demand(app, morning), morning)
+        return dg.MaterializeResult(metadata={**_quality(model, model_id), **_decided(decision)})
 
     @dg.asset(
         key=QUANTILES,
-        deps=["fct_demand_daily", "dim_item", "dim_location"],
+        deps=["fct_demand_daily", "fct_forecast_accuracy", "dim_item", "dim_location"],
         partitions_def=partitions,
         group_name="forecast",
         kinds={"parquet"},
         description="Daily demand of every item and stock location for four weeks: mean and quantiles.",
     )
     def forecast_quantiles(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
-        from orchestration.charts import demand_chart
-        from orchestration.planning.forecasting import champion, forecast_cycle
+        from orchestration.charts import accuracy_chart, demand_chart
+        from orchestration.planning.forecasting import forecast_cycle
+        from orchestration.planning.models import load_champion
 
         app = stockflow.app
         morning = cycle_date(context, timezone)
         data = _demand(app, morning)
-        model, model_id = champion(app.settings.models) or _train(context, app, data, morning)
+        quality, decision, scored = _watch(app, morning, data)
+        model, model_id = load_champion(app.settings.models) or _train(context, app, data, morning)[:2]
         made = forecast_cycle(data, model, model_id)
         folder = app.settings.forecasts / morning.isoformat()
         folder.mkdir(parents=True, exist_ok=True)
         made.frame.to_parquet(folder / "quantiles.parquet", index=False)
         made.withheld.to_parquet(folder / "withheld.parquet", index=False)
         (folder / "dependence.json").write_text(json.dumps(made.dependence))
+        (folder / "issued_by.json").write_text(json.dumps(made.issued_by))
         series = len(made.frame[["sku", "location"]].drop_duplicates())
         return dg.MaterializeResult(
             metadata={
@@ -73,6 +78,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
                 "trained until": model.trained_until,
                 **_quality(model, model_id),
                 "forecast against actual": dg.MetadataValue.md(demand_chart(data.history, made.frame)),
+                "how earlier forecasts turned out": quality.says,
+                "error of earlier forecasts": dg.MetadataValue.md(accuracy_chart(scored)),
+                **_decided(decision),
             }
         )
 
@@ -101,8 +109,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         parameters = read_parameters(app.settings.home / "parameters.yaml", app.settings.business.reporting_currency)
         forecasts = pd.read_parquet(folder / "quantiles.parquet")
         dependence = json.loads((folder / "dependence.json").read_text())
+        issued_by = json.loads((folder / "issued_by.json").read_text())
         with app.warehouse.connect() as db:
-            inputs = read_inputs(db, app.engine, morning, forecasts, parameters, dependence)
+            inputs = read_inputs(db, app.engine, morning, forecasts, parameters, dependence, issued_by)
         frozen = freeze(inputs, str(app.settings.frozen))
         (folder / "frozen").write_text(frozen)
         return dg.MaterializeResult(
@@ -214,10 +223,27 @@ def _demand(app: "Application", morning: dt.date) -> "DemandData":
 
 
 def _train(context: dg.AssetExecutionContext, app: "Application", data: "DemandData", morning: dt.date) -> tuple:
-    from orchestration.planning.forecasting import read_forecast_config, train_champion
+    from orchestration.planning.forecasting import read_forecast_config, train_and_decide
 
     config = read_forecast_config(app.settings.home / "forecast.yaml")
-    return train_champion(data, app.settings.models, morning, config, context.log.info)
+    return train_and_decide(app.engine, data, app.settings.models, morning, config, context.log.info)
+
+
+def _watch(app: "Application", morning: dt.date, data: "DemandData") -> "tuple[Quality, Decision | None, pd.DataFrame]":
+    """What the days before say of earlier forecasts, what was decided on it, and the scores by day. A past morning that
+    is planned again decides nothing."""
+    from operations import proposals
+    from orchestration.planning import quality
+    from orchestration.planning.forecasting import read_forecast_config
+
+    config = read_forecast_config(app.settings.home / "forecast.yaml")
+    with app.warehouse.connect() as db:
+        found = quality.assess(db, app.settings.models, morning, config)
+        scored = quality.by_day(db, morning)
+    newest = proposals.cycles(app.engine, 1)
+    if newest and newest[0]["cycle_date"] > morning:
+        return found, None, scored
+    return found, quality.watch(app.engine, found, app.settings.models, morning, data.history, config), scored
 
 
 def _just_frozen(app: "Application", morning: dt.date) -> str:
@@ -256,6 +282,22 @@ def _quality(model: Any, model_id: str) -> dict[str, Any]:
         "held-out quality": dg.MetadataValue.md(
             f"| model | WAPE | pinball | bias |\n| --- | ---: | ---: | ---: |\n{table}"
         ),
+    }
+
+
+def _decided(decision: "Decision | None") -> dict[str, Any]:
+    """The decision about the model in use and the figures of both, as they are recorded."""
+    if decision is None:
+        return {}
+    rows = "\n".join(
+        f"| {model_id} | {found['pinball']:.4f} | {found['wape']:.3f} | {found['bias']:+.1%} |"
+        for model_id, found in decision.figures.items()
+    )
+    head = "| model | pinball | WAPE | bias |\n| --- | ---: | ---: | ---: |\n"
+    return {
+        "decision": decision.message,
+        "model in use": decision.model_id,
+        **({"on the same days": dg.MetadataValue.md(head + rows)} if rows else {}),
     }
 
 

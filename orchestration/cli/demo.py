@@ -124,9 +124,9 @@ def _loaded(app: Application, since: int) -> None:
 
 
 def _quality(app: Application) -> None:
-    from orchestration.planning.forecasting import champion
+    from orchestration.planning.models import load_champion
 
-    model, model_id = champion(app.settings.models)
+    model, model_id = load_champion(app.settings.models)
     pooled = model.scores[model.scores["segment"] == "all"].sort_values("wape")
     naive = pooled.set_index("model")["wape"].get("seasonal_naive")
     table = _table(

@@ -34,6 +34,7 @@ STEPS = {
     "forecast__model": "training the models",
     "forecast__quantiles": "forecasting four weeks (trains first where there is no model yet)",
     "forecast__quantiles_forecasts_cover_every_day": "checking that forecasts cover every day",
+    "forecast__quantiles_forecast_quality_holds": "checking how earlier forecasts turned out",
     "replenishment__inputs": "freezing what the morning knows",
     "replenishment__inputs_stock_is_known_for_most_series": "checking that stock is known",
     "replenishment_proposals": "proposing what to buy and move",

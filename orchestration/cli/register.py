@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import typer
 from sqlalchemy import Engine
 
-from orchestration.cli import approvals, asking, backup, bi, demo, forecast, imports, project, service
+from orchestration.cli import approvals, asking, backup, bi, demo, forecast, imports, models, project, service
 from orchestration.files import note_import
 from orchestration.settings import Settings
 
@@ -27,6 +27,7 @@ def commands(app: typer.Typer) -> None:
     app.command()(backup.backup)
     app.command()(backup.restore)
     app.command()(bi.bi)
+    models.register(app, _application, _token)
     approvals.register(app, _engine, _token)
 
 

@@ -30,6 +30,12 @@ def frozen_hash_of(engine: Engine, cycle_date: dt.date) -> str | None:
         return db.execute(sa.select(cycle.c.frozen_hash).where(cycle.c.cycle_date == cycle_date)).scalar()
 
 
+def frozen_hashes(engine: Engine) -> dict[dt.date, str]:
+    """What each morning was planned from."""
+    with engine.connect() as db:
+        return dict(db.execute(sa.select(cycle.c.cycle_date, cycle.c.frozen_hash)).tuples().all())
+
+
 def plan(inputs: FrozenInputs, frozen_hash: str, cycle_date: dt.date) -> ProposalSet:
     """The proposals; the same inputs and date give the same ones to the last byte."""
     from ml.replenishment.propose import propose
@@ -106,10 +112,13 @@ def _decimal(value: Any) -> Decimal | None:
 def explain(engine: Engine, folder: Path, proposal_id: str) -> dict[str, Any]:
     """A saved proposal recomputed from the inputs frozen below `folder`: matches, differs, lines."""
     from ml.replenishment import explain as recompute
-    from ml.replenishment.freezing import thaw
+    from ml.replenishment.explain import items_decided_with
+    from ml.replenishment.freezing import thaw, thaw_table
 
     row = proposals.get(engine, proposal_id)["evidence"]
-    inputs = thaw(json.loads(row["evidence"])["inputs"]["frozen"], str(folder))
+    frozen = json.loads(row["evidence"])["inputs"]["frozen"]
+    suppliers, offers = (thaw_table(frozen, str(folder), name).to_pandas() for name in ("suppliers", "offers"))
+    inputs = thaw(frozen, str(folder), items_decided_with(row, suppliers, offers))
     explanation = recompute(row, inputs, sampler(inputs))
     return {
         "proposal_id": proposal_id,

@@ -167,6 +167,7 @@ def read_inputs(
     forecasts: pd.DataFrame,
     parameters: Parameters,
     dependence: Mapping[str, float],
+    issued_by: Mapping[str, str],
 ) -> FrozenInputs:
     """Everything the cycle decides from, as it stood on the morning of `cycle_date`."""
     import pandas as pd
@@ -193,6 +194,7 @@ def read_inputs(
         calendar=read(_CALENDAR),
         sourcing=read(_SOURCING),
         dependence=dependence,
+        issued_by=issued_by,
         parameters=parameters,
     )
 

@@ -16,18 +16,12 @@ KNOWN_FUTURE = ("discount", "holiday", "before_holiday", "is_open")
 STATIC = ("category",)
 AVAILABILITY = "in_stock_share"
 
-# Demand is where the stock is that serves it: what a web shop sells is demand on its warehouse.
 _HISTORY = """
-    SELECT d.item_key AS sku, l.stock_location_key AS location, d.business_date AS date,
-           CAST(sum(d.quantity) AS DOUBLE) AS quantity,
-           -- What could not be bought anywhere counts as much as what used to be sold there; equal shares are a fair start.
-           avg(d.in_stock_share) AS in_stock_share,
-           max(d.discount) AS discount, bool_or(d.is_open)::INT AS is_open, any_value(i.category) AS category
-    FROM marts.fct_demand_daily AS d
-    JOIN marts.dim_location AS l USING (location_key)
+    SELECT d.item_key AS sku, d.location_key AS location, d.business_date AS date,
+           CAST(d.quantity AS DOUBLE) AS quantity, d.in_stock_share, d.discount, d.is_open::INT AS is_open, i.category
+    FROM intermediate.int_demand__stocked AS d
     JOIN marts.dim_item AS i USING (item_key)
     WHERE d.business_date < $cycle AND i.is_active AND NOT i.is_kit
-    GROUP BY ALL
 """
 
 _FUTURE = """

@@ -17,6 +17,7 @@ PART_COLUMN = {
     "fct_inventory_value_daily": "business_date",
     "fct_purchase_order_line": "ordered_on",
     "rpt_margin": "week_on",
+    "fct_forecast_accuracy": "business_date",
 }
 """The day that cuts a large mart into parts; the others are one part each."""
 

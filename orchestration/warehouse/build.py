@@ -20,6 +20,7 @@ import duckdb
 from connectors.errors import PermanentError
 from orchestration.settings import DBT_PROJECT
 from orchestration.warehouse.fingerprint import checks_fingerprint, models_fingerprint, tables_fingerprint
+from orchestration.warehouse.issued import is_waiting
 from orchestration.warehouse.load import BuildState, build_state, newest_load, record_build
 from orchestration.warehouse.store import Warehouse
 
@@ -121,7 +122,7 @@ def plan_build(db: duckdb.DuckDBPyConnection, cycle: dt.date, *, timezone: str, 
     inputs = f"{checks_fingerprint(DBT_PROJECT)} {tables_fingerprint(db, OPERATIONS)}"
     after = BuildState(newest_load(db), max(cycle, before.cycle_date or cycle), models, inputs)
     touched = db.execute("SELECT count(*) FROM landing.touched_code").fetchone()[0]
-    if after == before and not touched:
+    if after == before and not touched and not is_waiting(db, after.cycle_date):
         said = db.execute("SELECT nodes FROM landing.build").fetchone()[0]
         return Build([], after, is_needed=False, nodes=tuple(_read(said)))
     anew = before.models != after.models

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from connectors.landing import LANDED_META, Landing
 from connectors.records import ENTITIES, arrow_schema
+from orchestration.warehouse import issued
 from orchestration.warehouse.store import transaction
 
 SKIPPED = {"payload"}
@@ -52,6 +53,7 @@ def prepare(db: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE IF NOT EXISTS landing.touched_code "
         "(kind VARCHAR, source VARCHAR, code VARCHAR, old_key VARCHAR, new_key VARCHAR)"
     )
+    issued.prepare(db)
     db.execute("CREATE TABLE IF NOT EXISTS landing.build (load_id BIGINT, cycle_date DATE, models VARCHAR)")
     for column in ("inputs", "nodes"):
         db.execute(f"ALTER TABLE landing.build ADD COLUMN IF NOT EXISTS {column} VARCHAR")
@@ -194,3 +196,4 @@ def record_build(db: duckdb.DuckDBPyConnection, built: BuildState, nodes: str) -
             [built.load_id, built.cycle_date, built.models, built.inputs, nodes],
         )
         db.execute("DELETE FROM landing.touched_code")
+        issued.scored(db)

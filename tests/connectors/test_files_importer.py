@@ -215,3 +215,30 @@ def test_a_row_that_makes_several_records_counts_once_and_lands_whole_or_not_at_
     assert {r["location_code"] for r in landed(landing).values()} == {"S1"}
     assert len(landed(landing, "availability")) == 2
     assert report.records == {"order_line": 1, "availability": 2, "location": 2}
+
+
+@pytest.mark.parametrize("chunk", [100, 1])
+@pytest.mark.parametrize("fields", [{"reference": "line_id(item_code, quantity)"}, {"reference": "day"}])
+def test_a_record_that_two_chunks_make_lands_once(make_landing, tmp_path, fields, chunk):
+    """Neither a line id outside the key nor keys that two record mappings make tell the records of a file apart."""
+    line = {"purchase_order_code": "po", "line_code": "item", "supplier_code": "'S'", "location_code": "'W'",
+            "item_code": "item", "ordered_at": "day", "quantity": "qty", "unit_price": "1", **fields}  # fmt: skip
+    halves = [{"entity": "purchase_order_line", "when": f"chunk {sign} 1", "fields": line} for sign in ("=", ">")]
+    both = {"source": "erp", "defaults": {"currency": "EUR"}, "orders": {"records": halves}}
+    rows = [["P1", "A", "2026-05-01", "5", "1"], ["P1", "B", "2026-05-01", "5", "1"],
+            ["P1", "A", "2026-05-01", "5", "2"]]  # fmt: skip
+    landing = make_landing()
+    path = save(tmp_path / "f.csv", rows, ["po", "item", "day", "qty", "chunk"])
+    report = run(landing, path, parse_mapping(both), chunk_rows=chunk)
+    assert (report.accepted, report.unchanged, report.quarantined) == (2, 1, 0)
+
+
+def test_files_that_the_import_has_not_landed_itself_are_compared_with(make_landing, tmp_path):
+    """An import that a kill cut short is finished by the next, chunk by chunk, whatever that one lands itself."""
+    landing = make_landing()
+    rows = [row(receipt=f"R{n}") for n in range(6)]
+    run(landing, save(tmp_path / "half.csv", rows[2:4]))
+    report = run(landing, save(tmp_path / "whole.csv", rows), chunk_rows=1)
+    assert (report.accepted, report.unchanged) == (4, 2)
+    again = run(landing, tmp_path / "whole.csv", chunk_rows=2)
+    assert (again.accepted, again.unchanged) == (0, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -60,3 +61,18 @@ def test_a_slower_pull_keeps_nothing_when_the_cursor_has_moved(tmp_path):
     assert [f["accepted"] for f in manifest.files()] == [1]
     assert len(landing.sweep(older_than=dt.timedelta(seconds=-1))) == 1
     assert landing.read(type("F", (), manifest.files()[0])).num_rows == 1
+
+
+def test_distinct_records_are_compared_with_everything_but_the_batches_of_their_own_pull(tmp_path):
+    landing = Landing(str(tmp_path), MemoryManifest())
+    before = landing.land("shop", extract([(1, 1), (2, 1)]), cursor_before=None)
+    first = replace(extract([(1, 1), (3, 1)]), distinct={"order_line"})
+    own = landing.land("shop", first, cursor_before=None)
+    assert (own.accepted, own.unchanged) == (1, 1)
+    second = replace(extract([(2, 1), (4, 1)]), distinct={"order_line"})
+    landed = landing.land("shop", second, cursor_before=None, earlier=[own.batch_id])
+    assert (landed.accepted, landed.unchanged) == (1, 1)
+    # That nothing comes twice in a pull is its own word, and for its distinct entities only.
+    careless = landing.land("shop", extract([(4, 1)]), cursor_before=None, earlier=[own.batch_id, landed.batch_id])
+    assert (careless.accepted, careless.unchanged) == (0, 1)
+    assert before.accepted == 2

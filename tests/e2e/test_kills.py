@@ -19,12 +19,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import psutil
 import pytest
 import sqlalchemy as sa
 
 from connectors.sandbox.platform import serve
+from orchestration import dagster_home, dead_runs
 from orchestration.application import Application
 from orchestration.cli.project import prepare_project
 from orchestration.execution import execute, failures
@@ -260,6 +262,36 @@ def test_a_disk_too_full_to_land_what_is_pulled_keeps_nothing_of_it(shop):
         after = app.manifest.files()
         assert after[: len(before)] == before
         assert sum(f["accepted"] for f in after) > sum(f["accepted"] for f in before) + 1000
+
+
+def test_a_run_that_lost_postgres_does_not_keep_its_place_for_ever(shop):
+    """It ends in order, but cannot say so: what it held is given back by the next run, which would wait for it else."""
+    script = (
+        "import os, signal, sys\n"
+        "import dagster as dg\n"
+        "from orchestration import dagster_home, dead_runs\n"
+        "from orchestration.application import Application\n"
+        "from orchestration.settings import Settings\n"
+        "with Application(Settings.from_environment()) as app:\n"
+        "    dagster_home.prepare(app)\n"
+        "    with dg.DagsterInstance.get() as instance:\n"
+        "        with dead_runs.alive(app.settings.dagster_home / 'running', instance, 'lost'):\n"
+        "            instance.event_log_storage.set_concurrency_slots('warehouse', 1)\n"
+        "            assert instance.event_log_storage.claim_concurrency_slot('warehouse', 'lost', 'step').is_claimed\n"
+        "            os.kill(int(sys.argv[1]), signal.SIGKILL)\n"
+    )
+    with shop.application() as app:
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(shop.postmaster().pid)], cwd=CHECKOUT, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "STOCKFLOW_HOME": str(shop.home)}, timeout=120, check=False,
+        )  # fmt: skip
+        assert "AssertionError" not in done.stderr, done.stderr
+        app.postgres.start()
+        dagster_home.prepare(app)
+        with dg.DagsterInstance.get() as instance:
+            assert instance.event_log_storage.get_concurrency_info("warehouse").active_run_ids == {"lost"}
+            with dead_runs.alive(app.settings.dagster_home / "running", instance, "next"):
+                assert instance.event_log_storage.get_concurrency_info("warehouse").active_run_ids == set()
 
 
 def test_a_second_writer_waits_and_is_told_who_is_in_the_way(tmp_path):

@@ -26,6 +26,7 @@ from operations import access, approvals, database, identity, outbox, proposals
 from operations.proposals import Filter
 from orchestration import health
 from orchestration.delivery import delivery_targets
+from orchestration.planning import models
 from orchestration.planning.cycle import frozen_hash_of
 from tests.e2e.small_home import MORNING, Home, small_home
 
@@ -266,6 +267,28 @@ def test_the_next_day_lands_and_publishes_the_day_and_not_the_history(story):
     files = story.home.app.manifest.files()
     new = [f for f in files if story.first["newest"] < f["sequence"] <= story.second_day["newest"]]
     assert 0 < sum(f["accepted"] for f in new) < story.first["landed"] * 0.05
+
+
+def test_the_next_day_scores_what_the_morning_forecast_as_it_was_frozen(story):
+    with published(story.home) as db:
+        found = db.execute(
+            "SELECT DISTINCT cycle_date, business_date, lead_day, model_id FROM marts.fct_forecast_accuracy"
+        ).fetchall()
+        series = db.execute(
+            "SELECT item_key, location_key, CAST(sales AS DOUBLE) FROM marts.fct_forecast_accuracy WHERE model = 'blend'"
+        ).fetchall()
+        sold = db.execute(
+            "SELECT d.item_key, l.stock_location_key, CAST(sum(d.quantity) AS DOUBLE) FROM marts.fct_demand_daily AS d "
+            "JOIN marts.dim_location AS l USING (location_key) WHERE d.business_date = ? GROUP BY ALL", [MORNING]
+        ).fetchall()  # fmt: skip
+    in_use = models.champion(story.home.app.settings.models)
+    assert found == [(MORNING, MORNING, 1, in_use.model_id)]
+    assert in_use.since == MORNING
+    frozen = thaw(story.first["frozen"], str(story.home.app.settings.frozen)).forecasts
+    forecast = set(frozen[["sku", "location"]].itertuples(index=False, name=None))
+    # Where a location was closed there is nothing to score.
+    assert sorted(series) == sorted(row for row in sold if row[:2] in forecast)
+    assert series
 
 
 # -- Again -------------------------------------------------------------------------------------------------------------

@@ -89,7 +89,8 @@ def test_a_model_that_earns_nothing_gets_no_weight():
 def test_the_dependence_of_paths_is_recovered_from_paths():
     quantiles = np.linspace(10, 90, 23)[None, None].repeat(400, 0).repeat(14, 1).astype(np.float32)
     for template in (Dependence(0.3, 0.4), Dependence(0.0, 0.0)):
-        paths = draw(quantiles, 20, seed=0, dependence=template)
+        names = [(f"P{number}", "S1") for number in range(400)]
+        paths = draw(quantiles, names, 20, seed=0, dependence=template)
         u = paths.reshape(-1, 14).argsort(axis=0).argsort(axis=0) / (400 * 20)
         found = fit_dependence(u)
         assert found.common == pytest.approx(template.common, abs=0.05)

@@ -192,6 +192,16 @@ def test_paths_follow_the_quantiles_and_the_seed(result):
     assert paths.values.mean() == pytest.approx(blend["mean"].mean(), rel=0.05)
 
 
+def test_paths_of_a_series_are_the_same_whatever_is_drawn_beside_it(result):
+    paths = sample_paths(result.forecasts, 50, seed=4, dependence=result.dependence)
+    some = result.forecasts[result.forecasts["sku"].isin(["P007", "P100"])]
+    alone = sample_paths(some, 50, seed=4, dependence=result.dependence)
+    assert np.array_equal(alone.values, paths.values[[7, 100]])
+    u = paths.values.reshape(120, -1)
+    together = np.corrcoef(u - u.mean(axis=0))[np.triu_indices(120, 1)]
+    assert np.abs(together).mean() < 0.1  # streams of their own, not the same one
+
+
 def test_paths_refuse_a_frame_with_holes(result):
     blend = result.forecasts[result.forecasts["model"] == "blend"]
     with pytest.raises(ForecastError, match="every series"):

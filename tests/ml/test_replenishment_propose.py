@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.replenishment import FrozenInputs, explain, freeze, propose, thaw
+from ml.replenishment.explain import items_decided_with
 from ml.replenishment.inputs import TABLES
 from tests.ml.replenishment_shop import (
     MONDAY,
@@ -84,14 +86,22 @@ def test_every_proposal_is_explained_from_its_frozen_inputs_alone(tmp_path):
     found = propose(inputs, name, MONDAY, sample, 1).proposals
     thawed = thaw(name, str(tmp_path))
     for row in found.to_dict("records"):
-        told = explain(row, thawed, sample)
-        assert told.matches, told.differs
+        items = items_decided_with(row, inputs.suppliers, inputs.offers)
+        for told in (explain(row, thawed, sample), explain(row, thaw(name, str(tmp_path), items), sample)):
+            assert told.matches, told.differs
         assert row["quantity"] in str(told)
     changed = explain({**row, "quantity": "9999"}, thawed, sample)
     assert (changed.matches, changed.differs) == (False, ("quantity",))
     assert "9999" in changed.lines[-1]
     elsewhere = explain({**row, "location": "nowhere"}, thawed, sample)
     assert not elsewhere.matches
+
+
+def test_what_is_decided_together_changes_nothing(monkeypatch):
+    inputs = busy_shop()
+    found = propose(inputs, "f" * 64, MONDAY, sample, 1)
+    monkeypatch.setattr(sys.modules["ml.replenishment.propose"], "BATCH_SERIES", 3)
+    assert as_bytes(propose(inputs, "f" * 64, MONDAY, sample, 1)) == as_bytes(found)
 
 
 def test_explaining_from_other_inputs_is_noticed():

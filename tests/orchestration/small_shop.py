@@ -11,8 +11,11 @@ import pyarrow as pa
 from connectors.extract import Collector
 from connectors.landing import Landing
 from connectors.records import Record
+from ml.forecast import LEVELS, QUANTILE_COLUMNS
+from ml.replenishment.inputs import schema
 from orchestration.warehouse.build import Done, build_marts
 from orchestration.warehouse.identify import XREF
+from orchestration.warehouse.issued import put
 from orchestration.warehouse.load import load, replace_operations
 from orchestration.warehouse.store import Warehouse
 from tests.connectors.manifest import MemoryManifest
@@ -36,6 +39,7 @@ class SmallShop:
         self.landing = Landing(str(folder / "landing"), self.manifest)
         self.warehouse = Warehouse(folder / "warehouse" / "w.duckdb")
         self.keys: dict[tuple[str, str], str] = {}
+        self.issued: dict[dt.date, pa.Table] = {}
         self.holiday = "New Year's Day"
         self._pending = Collector()
 
@@ -43,6 +47,16 @@ class SmallShop:
         numbers = {k: Decimal(str(v)) if isinstance(v, int | float) and not isinstance(v, bool) else v
                    for k, v in values.items()}  # fmt: skip
         self._pending.add(model, numbers, payload={}, position="test")
+
+    def issue(self, morning: dt.date, item: str, means: list[float], model: str = "blend") -> None:
+        """A forecast as the morning froze it: uniform between 0 and twice the mean, so that q50 is the mean itself."""
+        rows = [
+            {"sku": f"item:{item}", "location": "location:S1", "model": model, "date": morning + dt.timedelta(days=ahead),
+             "mean": float(mean), **{q: 2 * mean * level for q, level in zip(QUANTILE_COLUMNS, LEVELS, strict=True)}}
+            for ahead, mean in enumerate(means)
+        ]  # fmt: skip
+        fresh = pa.Table.from_pylist(rows).cast(schema("forecasts"))
+        self.issued[morning] = pa.concat_tables([self.issued[morning], fresh]) if morning in self.issued else fresh
 
     def land(self) -> None:
         extract, self._pending = self._pending.extract("all"), Collector()
@@ -70,6 +84,10 @@ class SmallShop:
                     "holiday": pa.table({"country": ["DE"], "date_on": [on(1)], "name": [self.holiday]}),
                 },
             )
+            held = {day for (day,) in db.execute("SELECT cycle_date FROM planning.issued_cycle").fetchall()}
+            for day, forecasts in self.issued.items():
+                if day not in held:
+                    put(db, day, "frozen", forecasts, {"id": "m1", "trained_until": "2025-12-31"}, range(1, 29))
 
     def table(self, name: str) -> list[dict[str, object]]:
         with self.warehouse.connect() as db:
@@ -83,7 +101,7 @@ class SmallShop:
     def rebuilt(self, folder: Path) -> SmallShop:
         """The same records in a new warehouse, to compare what was restated with what is built at once."""
         other = SmallShop(folder)
-        other.landing, other.manifest, other.keys = self.landing, self.manifest, self.keys
+        other.landing, other.manifest, other.keys, other.issued = self.landing, self.manifest, self.keys, self.issued
         return other
 
     def _xref(self, db) -> pa.Table:

@@ -54,7 +54,11 @@ def test_open_alerts_are_told(watched):
     assert told("alerts") == (False, "1 open, such as: Nothing is proposed yet.")
     with watched.engine.begin() as db:
         alerts.resolve(db, "cycle-late")
-    assert told("alerts")[0]
+        alerts.raise_alert(db, "forecast-model:x", "Another model.", severity="info")
+    assert told("alerts") == (True, "none open; for your information: Another model.")
+    with watched.engine.begin() as db:
+        alerts.resolve(db, "forecast-model:x")
+    assert told("alerts") == (True, "none open")
 
 
 def test_without_a_database_the_rest_is_still_told(watched, monkeypatch):

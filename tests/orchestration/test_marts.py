@@ -73,7 +73,16 @@ def built(tmp_path_factory) -> SmallShop:
     shop.add(ReceiptLine, receipt_code="rc1", line_code="1", purchase_order_code="po1", purchase_order_line_code="1",
              location_code="S1", item_code="A", received_at=at(5), quantity=4)  # fmt: skip
     shop.add(Payment, payment_code="p1", kind="receipt", document_code="a1", paid_at=at(2), amount=5, currency="EUR")
+    shop.add(Product, item_code="C", name="C")
+    shop.add(StockMovement, movement_code="o2", kind="opening", location_code="S1", item_code="C", moved_at=at(1, 6),
+             quantity=5)  # fmt: skip
+    sell(shop, "c2", "C", at(2), 3)
+    sell(shop, "c3", "C", at(3), 4)
+    shop.issue(on(2), "A", [4, 6, 5, 5])
+    shop.issue(on(2), "A", [1, 1, 1, 1], model="seasonal_naive")
+    shop.issue(on(2), "C", [3, 6])
     shop.build(on(6))
+    shop.issue(on(7), "A", [2, 2])
     sell(shop, "late", "A", at(2, 13), 3)
     shop.add(StockLevel, location_code="S1", item_code="A", counted_at=at(6, 20), on_hand=6, is_count=True)
     shop.build(on(8))
@@ -196,6 +205,8 @@ def test_any_history_of_late_and_corrected_facts_restates_to_the_same_marts(tmp_
     for day in (2, 4, 7):
         random_day(shop, rng, day)
         random_day(shop, rng, day)
+        for item in "AB":
+            shop.issue(on(day), item, [rng.randint(0, 5) for _ in range(5)])
         if day == 7:
             shop.keys["item", "B"] = "item:A"  # a person finds that B was A all along
         shop.build(on(day + 1))
@@ -256,3 +267,56 @@ def test_another_reporting_currency_builds_everything_anew(built):
         other = plan_build(db, on(8), timezone="UTC", reporting_currency="CNY")
     assert "--full-refresh" not in same.arguments
     assert "--full-refresh" in other.arguments
+
+
+# -- Issued forecasts against what happened ----------------------------------------------------------------------------
+
+
+def scored(shop: SmallShop, item: str = "A", model: str = "blend") -> dict[tuple[int, int], dict]:
+    """By morning and day."""
+    return {
+        (row["cycle_date"].day, row["business_date"].day): row
+        for row in shop.table("fct_forecast_accuracy")
+        if (row["item_key"], row["model"]) == (f"item:{item}", model)
+    }
+
+
+def test_each_forecast_of_an_open_day_that_has_come_is_scored(built):
+    # 4 January is closed, the 8th is yet to come.
+    assert {key: row["lead_day"] for key, row in scored(built).items()} == {(2, 2): 1, (2, 3): 2, (2, 5): 4, (7, 7): 1}
+    assert set(scored(built, model="seasonal_naive")) == {(2, 2), (2, 3), (2, 5)}
+
+
+def test_a_late_sale_changes_what_the_forecast_of_its_day_is_scored_on(built):
+    row = scored(built)[2, 2]
+    assert (row["sales"], row["in_stock_share"], row["ran_out"], row["model_id"]) == (5, 1, False, "m1")
+    assert (row["error"], row["absolute_error"], row["within_80"]) == (-1, 1, True)
+    # Uniform on 0..8 and 5 sold: the mean over the levels of the loss of each quantile 8 * level.
+    levels = [0.01, 0.025, *(n / 20 for n in range(1, 20)), 0.975, 0.99]
+    loss = sum(max(a * (5 - 8 * a), (a - 1) * (5 - 8 * a)) for a in levels) / len(levels)
+    assert row["pinball"] == pytest.approx(loss)
+
+
+def test_a_day_that_ran_out_is_scored_on_the_part_in_stock_and_flagged(built):
+    """Of 5 there were 3 were sold on the 2nd and 4 on the 3rd: the ledger ends it below nothing, half a day in stock."""
+    row = scored(built, "C")[2, 3]
+    assert (row["in_stock_share"], row["ran_out"], row["forecast"], row["error"]) == (0.5, True, 6, 6 * 0.5 - 4)
+
+
+def test_the_report_judges_the_median_on_days_in_stock_and_the_bias_on_all(built):
+    rows = {(r["model"], r["category"], r["horizon_week"]): r for r in built.table("rpt_forecast_quality")}
+    assert set(rows) == {
+        (model, category, week) for model in ("blend", "seasonal_naive") for category in ("all", "none") for week in (0, 1)
+    }  # fmt: skip
+    found = [*scored(built).values(), *scored(built, "C").values()]
+    full = [row for row in found if not row["ran_out"]]
+    blend = rows["blend", "all", 0]
+    assert blend["scored_days"] == len(found) == len(full) + 1
+    assert blend["wape"] == pytest.approx(
+        sum(r["absolute_error"] for r in full) / float(sum(r["sales"] for r in full)), abs=1e-6
+    )
+    assert blend["bias"] == pytest.approx(
+        sum(r["error"] for r in found) / float(sum(r["sales"] for r in found)), abs=1e-6
+    )
+    assert blend["ran_out_share"] == pytest.approx(1 / len(found), abs=1e-6)
+    assert blend["wape_before"] is None
