@@ -16,7 +16,7 @@ with priced as (
         end as amount,
         case when r.unit_cost is not null then coalesce(r.currency, p.currency) else p.currency end as currency,
         -- Another price on the order line is another cost of the goods.
-        r.unit_cost is null and p.valid_load > {{ requested('since_load') }} as has_new_price
+        case when r.unit_cost is null then p.valid_load end as price_load
     from {{ ref('int_receipt_lines__resolved') }} as r
     left join {{ ref('int_purchase_order_lines__resolved') }} as p
         on p.source = r.source and p.purchase_order_code = r.purchase_order_code

@@ -46,7 +46,7 @@ def walk(steps, arrivals, cost, is_average):
     found["is_average"] = np.zeros(rows, bool)
     days, begins = np.unique(steps["day"], return_index=True)
     firsts, lasts = (np.searchsorted(arrivals["day"], days, side) for side in ("left", "right"))
-    for begin, end, first, last in zip(begins, [*begins[1:], rows], firsts, lasts, strict=True):
+    for begin, end, first, last in zip(begins, np.append(begins, rows)[1:], firsts, lasts, strict=True):
         step = {name: column[begin:end] for name, column in steps.items()}
         came = {name: column[first:last] for name, column in arrivals.items()}
         today, series = slice(begin, end), step["series"]

@@ -1,7 +1,7 @@
 -- The series whose unit cost may have changed, and from which day on. All places and all items whose costs depend on each
 -- other begin on the same day, for what one sends is what the other receives.
 with receipts as (
-    select item_key, business_date from {{ ref('int_receipt_costs') }} as l where {{ changed('l') }} or has_new_price
+    select item_key, business_date from {{ ref('int_receipt_costs') }} as l where {{ changed('l') }} or price_load > {{ requested('since_load') }}
     union all
     select r.item_key, r.business_date
     from {{ ref('int_receipt_costs') }} as r
