@@ -38,7 +38,7 @@ ledger as (
         d.known_from,
         d.first_basis,
         i.business_date = d.first_date as is_first,
-        i.business_date = d.from_date as is_resumed
+        case when i.business_date = d.from_date then i.business_date - 1 end as resumed_from
     from {{ ref('fct_inventory_daily') }} as i
     inner join due as d using (item_key, location_key)
     where i.business_date >= d.from_date
@@ -126,15 +126,14 @@ chained as (
     select
         v.*,
         {% if is_incremental() %}
-        case when v.is_resumed then b.closing_value else lag(v.closing_value) over series end as opening_value
+        case when v.resumed_from is not null then b.closing_value else lag(v.closing_value) over series end as opening_value
         {% else %}
         lag(v.closing_value) over series as opening_value
         {% endif %}
     from valued as v
     {% if is_incremental() %}
     left join {{ this }} as b
-        on v.is_resumed and b.item_key = v.item_key and b.location_key = v.location_key
-        and b.business_date = v.business_date - 1
+        on b.item_key = v.item_key and b.location_key = v.location_key and b.business_date = v.resumed_from
     {% endif %}
     window series as (partition by v.item_key, v.location_key order by v.business_date)
 )
