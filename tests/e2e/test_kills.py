@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 from connectors.sandbox.platform import serve
 from orchestration import dagster_home, dead_runs
-from orchestration.application import Application
+from orchestration.application import HASH_KEY_BYTES, Application
 from orchestration.cli.project import prepare_project
 from orchestration.execution import execute, failures
 from orchestration.settings import CHECKOUT, Settings
@@ -134,6 +134,8 @@ def deployment() -> Iterator[Deployment]:
     with temporary_folder() as folder, serve(folder / "shop", MORNING, SMALL) as url:
         made = Deployment(folder / "home", url)
         write_settings(made.home, url)
+        # One key for all homes, or the same customer is another in each.
+        (made.home / "hash.key").write_bytes(bytes(range(HASH_KEY_BYTES)))
         yield made
         for process in made.processes():
             with contextlib.suppress(psutil.Error):

@@ -14,7 +14,9 @@ from orchestration.definitions import build_definitions
 from orchestration.settings import Business, SandboxSource, Settings
 
 PUBLISHED = dg.AssetKey(["published", "marts"])
-MART = dg.AssetKey(["fct_demand_daily"])
+MART = dg.AssetKey(["fct_cash_flow_daily"])
+"""One that no other mart is made from; `DEMAND` has a blocking check, and marts of its own."""
+DEMAND = dg.AssetKey(["fct_demand_daily"])
 ORDERS = dg.AssetKey(["landing", "order_line"])
 
 
@@ -98,9 +100,17 @@ def test_what_is_pulled_every_hour_waits_for_the_morning(ticks):
 
 
 def test_marts_that_fail_a_blocking_check_are_not_published(ticks):
-    check = dg.AssetCheckKey(MART, "demand_reaches_the_evening_before")
-    ticks.made(MART)
+    check = dg.AssetCheckKey(DEMAND, "demand_reaches_the_evening_before")
+    ticks.made(DEMAND)
     ticks.checked(check, passed=False)
-    assert ticks.tick() == set()
+    assert PUBLISHED not in ticks.tick()
+    assert PUBLISHED not in ticks.tick()
     ticks.checked(check)
-    assert ticks.tick() == {PUBLISHED}
+    assert PUBLISHED in ticks.tick()
+
+
+def test_what_is_made_from_a_changed_mart_is_made_and_published_in_one_request(ticks):
+    ticks.made(DEMAND)
+    requested = ticks.tick()
+    assert {dg.AssetKey(["fct_forecast_accuracy"]), dg.AssetKey(["rpt_forecast_quality"]), PUBLISHED} <= requested
+    assert ticks.tick() == set()
