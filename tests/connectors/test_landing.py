@@ -32,7 +32,7 @@ def extract(lines, cursor=None):
     return collector.extract("orders", cursor)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(pages=st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3)), max_size=8), max_size=5))
 def test_received_is_accepted_plus_unchanged_plus_quarantined_and_the_newest_version_wins(tmp_path_factory, pages):
     manifest = MemoryManifest()

@@ -252,6 +252,7 @@ def test_a_variable_that_config_yaml_needs_and_nobody_set(shop):
         config.write_text(before)
 
 
+@pytest.mark.long
 def test_a_disk_too_full_to_land_what_is_pulled_keeps_nothing_of_it(shop):
     with shop.application() as app:  # the server, which writes for itself, is started without the limit
         app.set_up()

@@ -130,7 +130,7 @@ def test_the_evidence_holds_every_number_of_the_decision():
     assert told["lots"]["quantity"] == row["quantity"] == "10"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     levels=st.lists(st.integers(0, 120), min_size=2, max_size=2),
     on_order=st.booleans(),
