@@ -287,7 +287,7 @@ class EmbeddedPostgres:
     def _free_port(self, again: bool) -> int:
         """The port kept from last time while nobody else took it, else a free one, which is kept from now on."""
         kept = self.folder / "port"
-        if kept.exists() and not again and _is_free(self.port):
+        if kept.exists() and not again and is_free(self.port):
             return self.port
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -298,7 +298,8 @@ class EmbeddedPostgres:
         return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

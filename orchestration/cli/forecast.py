@@ -94,7 +94,7 @@ def _with_hours(days, names: tuple[str, ...], availability: str | None):
         raise ForecastError(
             f"{names[0]} and {names[1]} must hold lists of as many numbers as there are hours, all alike."
         )
-    series = days.groupby(["sku", "location"], sort=False).ngroup().to_numpy()
+    series = days.groupby(["sku", "location"], sort=False, dropna=False).ngroup().to_numpy()
     return days.assign(_in_stock_share=share_by_hours(sold, out > 0, series)), "_in_stock_share"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from connectors.errors import PermanentError
+from operations.postgres import is_free
 from orchestration.cli.project import prepare_project
 from orchestration.settings import CHECKOUT, Settings
 
@@ -36,7 +36,7 @@ def ui(
     from orchestration.application import Application
 
     for name, number, option in (("web UI", port, "--port"), ("API", api_port, "--api-port")):
-        if not _is_free(number):
+        if not is_free(number):
             raise PermanentError(
                 f"Port {number} of the {name} is taken: end what uses it, or choose another by {option}."
             )
@@ -86,16 +86,6 @@ def ui(
             orphans.stop([process.pid for process in processes.values()])
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 @contextlib.contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
     """Two daemons on one home would each start every scheduled run."""
@@ -123,7 +113,7 @@ def _all_run(processes: dict[str, subprocess.Popen], logs: Path) -> None:
 
 def _wait_until_answering(processes: dict[str, subprocess.Popen], logs: Path, ports: list[int]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while any(_is_free(port) for port in ports):
+    while any(is_free(port) for port in ports):
         _all_run(processes, logs)
         if time.monotonic() > deadline:
             raise PermanentError(f"The web UI or the API has not started within {START_SECONDS} s; {logs} says why.")
