@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from operations.errors import DatabaseUnavailable
 from orchestration import dagster_home
 from orchestration.application import Application
+from orchestration.assets.planning import NOTHING_YET
 from orchestration.definitions import build_definitions
 from orchestration.mornings import reach_back
 
@@ -92,6 +93,17 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
             said = re.sub(r"^[\w.]*\b(Failure|PermanentError|TransientError): ", "", error.message.strip())
             found.append(f"{event.step_key}: {said}")
     return found
+
+
+def notices(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What a job that succeeded had nothing to do for yet, a sentence each."""
+    return [
+        entry.value
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION
+        for name, entry in event.asset_observation_data.asset_observation.metadata.items()
+        if name == NOTHING_YET
+    ]
 
 
 def _listener(progress: Progress) -> Callable[[dg.EventLogEntry], None]:

@@ -27,6 +27,9 @@ PROPOSALS = dg.AssetKey(["replenishment", "proposals"])
 RISK_TABLE = dg.AssetKey(["planning", "stockout_risk"])
 PLAN_TABLE = dg.AssetKey(["planning", "purchase_plan"])
 
+NOTHING_YET = "nothing yet"
+"""The metadata that says what a new deployment without orders has nothing to do for."""
+
 URGENT_ROWS = 8
 """Proposals listed in the metadata of a morning's plan: the web UI folds a longer table away."""
 
@@ -38,12 +41,19 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         group_name="forecast",
         kinds={"xgboost", "pytorch"},
         description="XGBoost, LSTM and statistical models, blended by what each earned on held-out days.",
+        output_required=False,
     )
-    def forecast_model(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+    def forecast_model(
+        context: dg.AssetExecutionContext, stockflow: StockflowResource
+    ) -> Iterator[dg.MaterializeResult]:
         app = stockflow.app
         morning = cycle_date(context, timezone)
-        model, model_id, decision = _train(context, app, _demand(app, morning), morning)
-        return dg.MaterializeResult(metadata={**_quality(model, model_id), **_decided(decision)})
+        data = _demand(app, morning)
+        if data is None:
+            _nothing_yet(context, "train on")
+            return
+        model, model_id, decision = _train(context, app, data, morning)
+        yield dg.MaterializeResult(metadata={**_quality(model, model_id), **_decided(decision)})
 
     @dg.asset(
         key=QUANTILES,
@@ -52,8 +62,11 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         group_name="forecast",
         kinds={"parquet"},
         description="Daily demand of every item and stock location for four weeks: mean and quantiles.",
+        output_required=False,
     )
-    def forecast_quantiles(context: dg.AssetExecutionContext, stockflow: StockflowResource) -> dg.MaterializeResult:
+    def forecast_quantiles(
+        context: dg.AssetExecutionContext, stockflow: StockflowResource
+    ) -> Iterator[dg.MaterializeResult]:
         from orchestration.charts import accuracy_chart, demand_chart
         from orchestration.planning.forecasting import forecast_cycle
         from orchestration.planning.models import load_champion
@@ -61,6 +74,10 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         app = stockflow.app
         morning = cycle_date(context, timezone)
         data = _demand(app, morning)
+        if data is None:
+            # What is made from forecasts is skipped, so that the morning can still be planned once there is a history.
+            _nothing_yet(context, "forecast from")
+            return
         quality, decision, scored = _watch(app, morning, data)
         model, model_id = load_champion(app.settings.models) or _train(context, app, data, morning)[:2]
         made = forecast_cycle(data, model, model_id)
@@ -71,7 +88,7 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         (folder / "dependence.json").write_text(json.dumps(made.dependence))
         (folder / "issued_by.json").write_text(json.dumps(made.issued_by))
         series = len(made.frame[["sku", "location"]].drop_duplicates())
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "series": series,
                 "withheld": len(made.withheld),
@@ -215,11 +232,18 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
     ]  # fmt: skip
 
 
-def _demand(app: "Application", morning: dt.date) -> "DemandData":
+def _demand(app: "Application", morning: dt.date) -> "DemandData | None":
     from orchestration.planning.history import read_demand
 
     with app.warehouse.connect() as db:
         return read_demand(db, morning)
+
+
+def _nothing_yet(context: dg.AssetExecutionContext, to_do: str) -> None:
+    """Tells that there is no history, in the run's log and beside the asset; that is no failure of a new deployment."""
+    says = f"Nothing to {to_do} yet: pull or import orders, then run daily_planning_job."
+    context.log.info(says)
+    context.log_event(dg.AssetObservation(context.asset_key, metadata={NOTHING_YET: says}))
 
 
 def _train(context: dg.AssetExecutionContext, app: "Application", data: "DemandData", morning: dt.date) -> tuple:
@@ -264,7 +288,10 @@ def _store(app: "Application", morning: dt.date, risk: "pd.DataFrame", purchases
                 held = db.execute(f"SELECT max(cycle_date) FROM planning.{name}").fetchone()[0]
                 if held is not None and held > morning:
                     continue
-            db.register("planned", pa.Table.from_pandas(frame, preserve_index=False))
+            planned = pa.Table.from_pandas(frame, preserve_index=False)
+            # The texts of an empty plan have no type of their own.
+            typed = [field.with_type(pa.string()) if field.type == pa.null() else field for field in planned.schema]
+            db.register("planned", planned.cast(pa.schema(typed)))
             db.execute(
                 f"CREATE OR REPLACE TABLE planning.{name} AS SELECT ?::DATE AS cycle_date, * FROM planned", [morning]
             )
@@ -272,7 +299,9 @@ def _store(app: "Application", morning: dt.date, risk: "pd.DataFrame", purchases
 
 
 def _quality(model: Any, model_id: str) -> dict[str, Any]:
-    pooled = model.scores[model.scores["segment"] == "all"] if len(model.scores) else model.scores
+    if not len(model.scores):
+        return {"model": model_id, "held-out quality": "The history is too short to hold days out."}
+    pooled = model.scores[model.scores["segment"] == "all"]
     table = "\n".join(
         f"| {row.model} | {row.wape:.3f} | {row.pinball:.3f} | {row.bias_in_stock:+.1%} |"
         for row in pooled.sort_values("wape").itertuples()

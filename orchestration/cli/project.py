@@ -107,7 +107,7 @@ def run(
 
 def run_job(app: Application, job: str, day: dt.date | None) -> None:
     """Runs a job with a line a step; raises PermanentError with the reasons when it fails."""
-    from orchestration.execution import execute, failures
+    from orchestration.execution import execute, failures, notices
 
     def told(step: str, outcome: str, seconds: float | None) -> None:
         if outcome == "start":
@@ -125,6 +125,8 @@ def run_job(app: Application, job: str, day: dt.date | None) -> None:
     if not result.success:
         reasons = "\n".join(failures(result))
         raise PermanentError(f"{reasons}\n{job} failed; `stockflow ui` shows the run {result.run_id}.")
+    for notice in notices(result):
+        console.print(notice)
 
 
 def _date(text: str | None) -> dt.date | None:

@@ -78,10 +78,15 @@ class DemandData:
     future: pd.DataFrame
 
 
-def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int = HORIZON_DAYS) -> DemandData:
-    """From the warehouse, as of the morning of `cycle_date`."""
+def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int = HORIZON_DAYS) -> DemandData | None:
+    """From the warehouse, as of the morning of `cycle_date`; None where there is no day of demand before it."""
     cycle = {"cycle": cycle_date}
-    db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {_HISTORY}", cycle)
+    views = db.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'intermediate'").fetchall()
+    if ("int_demand__stocked",) not in views:
+        return None
+    days = db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {_HISTORY}", cycle).fetchone()[0]
+    if not days:
+        return None
     db.execute(f"CREATE OR REPLACE TEMP TABLE future AS {_FUTURE}", {**cycle, "horizon": horizon})
     db.execute(f"CREATE OR REPLACE TEMP TABLE holidays AS {_HOLIDAYS}")
     with_holidays = """
