@@ -19,6 +19,27 @@
     ({{ alias }}.valid_load > {{ requested('since_load') }} or {{ alias }}.superseded_load > {{ requested('since_load') }})
 {%- endmacro %}
 
+{# What this build has to bring into the ledger: what changed, and what had landed before its day was over. `at` is the raw
+   instant of the line, which can be checked before anything is joined. #}
+{% macro changed_or_due(alias, at) -%}
+    ({{ changed(alias) }}
+    {%- if built_to() %} or (
+        {{ alias }}.{{ at }} >= date '{{ built_to() }}' - 2 and {{ alias }}.business_date >= date '{{ built_to() }}'
+        and {{ alias }}.business_date < {{ cycle_date() }}
+    ){% endif %})
+{%- endmacro %}
+
+{# Lines whose amounts another rate applies to, as a filter on raw columns. Some of the two days before it pass as well, for
+   a time zone shifts no more than that. #}
+{% macro rate_changed(alias, at) -%}
+    (false
+    {%- if execute %}
+    {%- for row in run_query('select currency, from_date::varchar from ' ~ ref('int_exchange_rates__changed')).rows %}
+        or ({{ alias }}.currency = '{{ row[0] }}' and {{ alias }}.{{ at }} >= date '{{ row[1] }}' - 2)
+    {%- endfor %}
+    {%- endif %})
+{%- endmacro %}
+
 {# Amounts in the reporting currency, at the newest rate on or before the day; NULL where no rate is known. #}
 {% macro to_reporting(amount, currency, rate) -%}
     cast(round({{ amount }} * (case when {{ currency }} = '{{ requested("reporting_currency") }}' then 1 else {{ rate }} end), 4)

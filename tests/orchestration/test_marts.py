@@ -34,10 +34,12 @@ from orchestration.warehouse.build import plan_build, run_dbt
 from tests.orchestration.small_shop import SmallShop, at, on
 
 
-def sell(shop: SmallShop, code: str, item: str, when, quantity: float, *, location: str = "S1", **more) -> None:
+def sell(
+    shop: SmallShop, code: str, item: str, when, quantity: float, *, location: str = "S1", currency: str = "EUR", **more
+) -> None:
     shop.add(
         OrderLine, order_code=code, line_code="1", location_code=location, item_code=item, ordered_at=when,
-        quantity=quantity, unit_price=2.5, currency="EUR", **more,
+        quantity=quantity, unit_price=2.5, currency=currency, **more,
     )  # fmt: skip
 
 
@@ -149,6 +151,37 @@ def test_restating_equals_rebuilding_also_after_a_build_that_was_killed(built, t
     assert anew.marts() == built.marts()
 
 
+def test_what_an_earlier_build_could_not_know_is_made_good_in_the_days_before_it(tmp_path):
+    """An opening entry after a ledger was opened by what was stated, a first count after days without any, facts that
+    landed before their day was over, and a rate that is known late."""
+    shop = opened(tmp_path / "daily")
+    sell(shop, "d1", "B", at(1), 2)
+    sell(shop, "d2", "B", at(2), 3, location="S2")
+    shop.add(StockLevel, location_code="S1", item_code="B", counted_at=at(2, 20), on_hand=7)
+    sell(shop, "today", "A", at(3), 5)
+    sell(shop, "usd", "A", at(1), 2, currency="USD")
+    shop.build(on(3))
+    assert days(shop, "fct_inventory_daily", "B", "closing")[1] == 7
+    assert days(shop, "fct_inventory_daily", "A", "closing") == {1: 18, 2: 18}
+    shop.add(StockMovement, movement_code="o2", kind="opening", location_code="S1", item_code="B", moved_at=at(2, 6),
+             quantity=9)  # fmt: skip
+    shop.add(StockLevel, location_code="S2", item_code="B", counted_at=at(3, 20), on_hand=4)
+    shop.add(ExchangeRate, from_currency="USD", to_currency="EUR", date_on=on(1), rate=0.5)
+    shop.build(on(4))
+    stock = {
+        (r["item_key"][-1], r["location_key"][-2:], r["business_date"].day): r
+        for r in shop.table("fct_inventory_daily")
+    }
+    assert [stock["B", "S1", day]["closing"] for day in (1, 2, 3)] == [-2, 7, 7]
+    assert [(stock["B", "S2", day]["closing"], stock["B", "S2", day]["is_known"]) for day in (2, 3)] == [(4, True)] * 2
+    assert stock["A", "S1", 3]["closing"] == 13
+    (line,) = [row for row in shop.table("fct_order_line") if row["order_code"] == "usd"]
+    assert line["net_reporting_amount"] == Decimal("2.5")
+    anew = shop.rebuilt(tmp_path / "anew")
+    anew.build(on(4))
+    assert anew.marts() == shop.marts()
+
+
 def transfer(shop: SmallShop, rng: random.Random, code: str, sent: int, arrived: int) -> None:
     """From one of the two stores to the other; either half may be corrected later, or be all there is."""
     ends = [("transfer_out", -1, sent), ("transfer_in", 1, arrived)]
@@ -159,11 +192,16 @@ def transfer(shop: SmallShop, rng: random.Random, code: str, sent: int, arrived:
 
 
 def random_day(shop: SmallShop, rng: random.Random, day: int) -> None:
-    """Sales of today and late ones, corrections of earlier orders, receipts, counts, closings, and cancellations."""
+    """Sales of today, late ones and such of the morning that is planned for; corrections of earlier orders, receipts,
+    counts, openings of a ledger, closed days, and cancellations."""
     for n in range(rng.randint(1, 5)):
-        when = at(rng.randint(max(1, day - 3), day), rng.randint(0, 23))
+        when = at(rng.randint(max(1, day - 3), day + 1), rng.randint(0, 23))
         sell(shop, f"o{rng.randint(1, 30)}", rng.choice("ABK"), when, rng.randint(1, 4), location=rng.choice(["S1", "S2"]),
-             status=rng.choice(["fulfilled"] * 4 + ["cancelled"]))  # fmt: skip
+             status=rng.choice(["fulfilled"] * 4 + ["cancelled"]), currency=rng.choice(["EUR", "USD"]))  # fmt: skip
+        if rng.random() < 0.4:
+            shop.add(StockMovement, movement_code=f"m{rng.randint(1, 9)}", kind=rng.choice(["opening", "adjustment"]),
+                     location_code=rng.choice(["S1", "S2"]), item_code=rng.choice("ABC"), moved_at=when,
+                     quantity=rng.randint(1, 9), unit_cost=rng.choice([None, 1.2]), currency="EUR")  # fmt: skip
         if rng.random() < 0.3:
             shop.add(ReceiptLine, receipt_code=f"rc{day}{n}", line_code="1", location_code="S1", item_code="A",
                      received_at=when, quantity=rng.randint(1, 9))  # fmt: skip

@@ -16,6 +16,7 @@ from connectors.records import (
     PurchaseOrderLine,
     ReceiptLine,
     ReturnLine,
+    StockLevel,
     StockMovement,
     Supplier,
     SupplierOffer,
@@ -33,8 +34,10 @@ def move(
              quantity=quantity, **more)  # fmt: skip
 
 
-def receive(shop: SmallShop, code: str, item: str, day: int, quantity: float, cost: float | None, **more) -> None:
-    shop.add(ReceiptLine, receipt_code=code, line_code="1", location_code="S1", item_code=item, received_at=at(day),
+def receive(
+    shop: SmallShop, code: str, item: str, day: int, quantity: float, cost: float | None, place: str = "S1", **more
+) -> None:
+    shop.add(ReceiptLine, receipt_code=code, line_code="1", location_code=place, item_code=item, received_at=at(day),
              quantity=quantity, unit_cost=cost, **more)  # fmt: skip
 
 
@@ -51,7 +54,7 @@ def worth(tmp_path_factory) -> SmallShop:
     shop = SmallShop(tmp_path_factory.mktemp("worth"))
     for place in ("S1", "S2"):
         shop.add(Location, location_code=place, name=place)
-    for item in ("BOUGHT", "ORDERED", "OFFERED", "FOUND"):
+    for item in ("BOUGHT", "ORDERED", "OFFERED", "FOUND", "STATED"):
         shop.add(Product, item_code=item, name=item)
     shop.add(Supplier, supplier_code="P", name="Acme", currency="USD")
     shop.add(ExchangeRate, from_currency="USD", to_currency="EUR", date_on=on(1), rate=0.5)
@@ -70,6 +73,10 @@ def worth(tmp_path_factory) -> SmallShop:
     move(shop, "o2", "opening", "OFFERED", 1, 4)
     shop.add(SupplierOffer, supplier_code="P", item_code="OFFERED", unit_price=6, currency="USD", valid_from=on(3))
     move(shop, "o3", "opening", "FOUND", 1, 4)
+    # Six are stated on the evening of the day on which four came in: two had been there.
+    receive(shop, "r4", "STATED", 2, 3, 5, place="S2", currency="EUR")
+    receive(shop, "r5", "STATED", 4, 4, 2, currency="EUR")
+    shop.add(StockLevel, location_code="S1", item_code="STATED", counted_at=at(4, 20), on_hand=6)
     shop.build(on(7))
     return shop
 
@@ -98,6 +105,11 @@ def test_what_was_never_received_costs_what_is_offered_or_has_no_value(worth):
     assert value_of(worth, "FOUND")[6]["closing_value"] is None
     missing = {r["item_key"]: r["reason"] for r in worth.table("rpt_stock_difference") if "cost" in r["reason"]}
     assert set(missing) == {"item:FOUND"}
+
+
+def test_what_a_statement_found_there_costs_what_was_first_paid_and_not_the_average_of_its_day(worth):
+    day = value_of(worth, "STATED")[4]
+    assert (day["entered_value"], day["receipts_value"], day["unit_cost"], day["revaluation"]) == (10, 8, 3, 0)
 
 
 # -- The generated shop ------------------------------------------------------------------------------------------------

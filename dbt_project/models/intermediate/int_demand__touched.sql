@@ -1,7 +1,9 @@
 -- depends_on: {{ source('landing', 'touched_code') }}
+-- depends_on: {{ ref('int_exchange_rates__changed') }}
 -- The (item, location, business date) keys that this build must restate: what changed, and the days since the last.
 with changed as (
-    select item_key, location_key, business_date from {{ ref('int_demand_lines') }} as l where {{ changed('l') }}
+    select item_key, location_key, business_date from {{ ref('int_demand_lines') }} as l
+    where {{ changed('l') }} or {{ rate_changed('l', 'ordered_at') }}
     {% if codes_moved() %}
     union
     -- Under a code whose key changed: both the old item's and the new one's days.
@@ -41,7 +43,7 @@ with changed as (
     union
     -- Stock that was restated says anew on which days there was any.
     select s.item_key, s.location_key, cast(d.day as date)
-    from {{ ref('int_stock__touched') }} as t
+    from {{ ref('int_stock__restated') }} as t
     inner join {{ ref('int_item_location__active') }} as s
         on s.item_key = t.item_key and s.stock_location_key = t.location_key
     cross join unnest(generate_series(

@@ -1,11 +1,14 @@
 -- depends_on: {{ ref('int_items') }}
+-- depends_on: {{ ref('int_exchange_rates__changed') }}
 -- The items whose sales or costs changed, and the Monday from which on their weeks must be restated; kits with what they
 -- are picked from.
 with items as (
     select item_key, from_date from {{ ref('int_stock_value__touched') }}
     union
     -- Also of what has no stock any more.
-    select item_key, from_date from {{ ref('int_stock__touched') }}
+    select item_key, from_date from {{ ref('int_stock__restated') }}
+    union
+    select sold_item_key, business_date from {{ ref('int_stock_sales') }} as l where {{ rate_changed('l', 'ordered_at') }}
 ),
 
 affected as (

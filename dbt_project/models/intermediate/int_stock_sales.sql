@@ -1,14 +1,10 @@
 {{ config(materialized='view') }}
--- Sold lines as they leave stock. A kit that is assembled into stock of its own leaves as itself, and its components
+-- Sold lines as they leave stock. Since a kit is assembled into stock of its own it leaves as itself, and its components
 -- left when it was assembled; any other kit is picked from its components.
-with stocked_kits as (
-    select distinct item_key as kit_key
-    from {{ ref('int_stock_movements__resolved') }}
-    where superseded_load is null and kind in ('opening', 'production')
-),
-
-picked_kits as (
-    select k.* from {{ ref('int_kit_components') }} as k anti join stocked_kits using (kit_key)
+with picked_kits as (
+    select k.*, coalesce(s.stocked_since, date '9999-12-31') as picked_until
+    from {{ ref('int_kit_components') }} as k
+    left join {{ ref('int_kits__stocked') }} as s using (kit_key)
 ),
 
 lines as (
@@ -22,4 +18,4 @@ select
     coalesce(kit.item_key, l.item_key) as item_key,
     cast(l.quantity_base * coalesce(kit.quantity, 1) as decimal(18, 6)) as quantity_base
 from lines as l
-left join picked_kits as kit on kit.kit_key = l.item_key
+left join picked_kits as kit on kit.kit_key = l.item_key and l.business_date < kit.picked_until

@@ -1,12 +1,10 @@
+-- depends_on: {{ ref('int_exchange_rates__changed') }}
 -- The series whose unit cost may have changed, and from which day on. All places and all items whose costs depend on each
 -- other begin on the same day, for what one sends is what the other receives.
 with receipts as (
-    select item_key, business_date from {{ ref('int_receipt_costs') }} as l where {{ changed('l') }} or price_load > {{ requested('since_load') }}
-    union all
-    select r.item_key, r.business_date
-    from {{ ref('int_receipt_costs') }} as r
-    inner join {{ ref('stg_landing__exchange_rates') }} as e on r.currency in (e.from_currency, e.to_currency)
-    where r.business_date >= e.date_on and {{ changed('e') }}
+    select item_key, business_date from {{ ref('int_receipt_costs') }} as l
+    where {{ changed_or_due('l', 'received_at') }} or price_load > {{ requested('since_load') }}
+        or {{ rate_changed('l', 'received_at') }}
 ),
 
 received as (
@@ -19,12 +17,7 @@ never_received as (
 ),
 
 changed as (
-    -- A ledger that is opened by its first statement is restated from its first day when anything before that changes.
-    select
-        t.item_key,
-        case when s.is_opened_by_statement and t.from_date <= s.stated_date then s.first_date else t.from_date end as from_date
-    from {{ ref('int_stock__touched') }} as t
-    left join {{ ref('int_stock__series') }} as s using (item_key, location_key)
+    select item_key, from_date from {{ ref('int_stock__restated') }}
     union all
     -- The first receipt also tells what the stock before it cost.
     select r.item_key, case when r.business_date > first.received_on then r.business_date else date '0001-01-01' end
@@ -38,16 +31,14 @@ changed as (
     inner join never_received as never on never.item_key = item.key
     where {{ changed('o') }}
     union all
-    select o.item_key, e.date_on
+    select o.item_key, e.from_date
     from {{ ref('int_supplier_offers') }} as o
-    inner join {{ ref('stg_landing__exchange_rates') }} as e on o.currency in (e.from_currency, e.to_currency)
+    inner join {{ ref('int_exchange_rates__changed') }} as e using (currency)
     semi join never_received using (item_key)
-    where {{ changed('e') }}
     union all
-    select m.item_key, m.business_date
+    select item_key, business_date
     from {{ ref('int_stock_movements__resolved') }} as m
-    inner join {{ ref('stg_landing__exchange_rates') }} as e on m.currency in (e.from_currency, e.to_currency)
-    where m.unit_cost is not null and m.business_date >= e.date_on and {{ changed('e') }}
+    where m.unit_cost is not null and {{ rate_changed('m', 'moved_at') }}
     union all
     select kit.key, date '0001-01-01'
     from {{ ref('stg_landing__kit_components') }} as k

@@ -1,9 +1,9 @@
--- depends_on: {{ ref('int_stock__touched') }}
+-- depends_on: {{ ref('int_stock__restated') }}
 {{ config(
     materialized='incremental', incremental_strategy='delete+insert',
     unique_key=['item_key', 'location_key', 'business_date'],
     pre_hook=[
-        "{{ delete_touched_from(ref('int_stock__touched')) }}",
+        "{{ delete_touched_from(ref('int_stock__restated')) }}",
         "{{ delete_outside(ref('int_stock__series')) }}",
     ]
 ) }}
@@ -28,12 +28,11 @@ days_since as (
     select
         s.*,
         greatest(s.first_date, case
-            when t.from_date <= s.stated_date and s.is_opened_by_statement then s.first_date
             when b.last_date is null then s.first_date
             else least(coalesce(t.from_date, date '9999-12-31'), b.last_date + 1)
         end) as from_date
     from series as s
-    left join {{ ref('int_stock__touched') }} as t using (item_key, location_key)
+    left join {{ ref('int_stock__restated') }} as t using (item_key, location_key)
     left join (
         select item_key, location_key, max(business_date) as last_date from {{ this }} group by all
     ) as b using (item_key, location_key)

@@ -85,8 +85,10 @@ moved as (
         c.* exclude (sent_cost),
         -- What is sent on leaves before what others sent arrives.
         case when c.is_step then c.sent_cost else c.unit_cost end as sent_cost,
-        -- A ledger that a statement opened begins with what was there.
-        case when c.is_first then c.opening else coalesce(m.opening, 0) end as entered,
+        coalesce(m.opening, 0) as entered,
+        -- A ledger that a statement opened begins with what was there, before anything of the day came in.
+        case when c.is_first then c.opening - coalesce(m.opening, 0) else 0 end as begun,
+        coalesce(case when c.opening > coalesce(m.opening, 0) and c.business_date >= c.known_from then c.first_cost end, c.unit_cost) as begun_cost,
         coalesce(m.transfers_out, 0) as transferred_out,
         coalesce(m.consumption, 0) as consumed,
         case when c.is_step then c.transfers_quantity else 0 end + coalesce(k.transfer_in_quantity, 0) as known_transfers,
@@ -107,7 +109,8 @@ moved as (
 valued as (
     select
         *,
-        known_entered_cost + {{ at_cost('entered - known_entered', 'unit_cost') }} as entered_value,
+        known_entered_cost + {{ at_cost('entered - known_entered', 'unit_cost') }} + {{ at_cost('begun', 'begun_cost') }}
+            as entered_value,
         known_receipts_cost + {{ at_cost('receipts - known_receipts', 'unit_cost') }} as receipts_value,
         {{ at_cost('returns', 'unit_cost') }} as returns_value,
         cast(known_transfers_cost as decimal(18, 4))
