@@ -22,11 +22,15 @@
 {# What this build has to bring into the ledger: what changed, and what had landed before its day was over. `at` is the raw
    instant of the line, which can be checked before anything is joined. #}
 {% macro changed_or_due(alias, at) -%}
-    ({{ changed(alias) }}
-    {%- if built_to() %} or (
-        {{ alias }}.{{ at }} >= date '{{ built_to() }}' - 2 and {{ alias }}.business_date >= date '{{ built_to() }}'
-        and {{ alias }}.business_date < {{ cycle_date() }}
-    ){% endif %})
+    {%- if built_to() -%}
+    -- Two conditions, for the first can be checked before anything is joined.
+    ({{ changed(alias) }} or {{ alias }}.{{ at }} >= date '{{ built_to() }}' - 2)
+    and (
+        {{ changed(alias) }}
+        or ({{ alias }}.business_date >= date '{{ built_to() }}' and {{ alias }}.business_date < {{ cycle_date() }})
+    )
+    {%- else -%} {{ changed(alias) }}
+    {%- endif -%}
 {%- endmacro %}
 
 {# Lines whose amounts another rate applies to, as a filter on raw columns. Some of the two days before it pass as well, for

@@ -11,7 +11,39 @@
     {% if is_incremental() %}
     delete from {{ this }} as t using {{ touched }} as k
     where t.item_key = k.item_key and t.location_key = k.location_key and t.business_date >= k.from_date
+        and t.business_date >= {{ restated_since(touched) }}
     {% endif %}
+{%- endmacro %}
+
+{# The days that a build that failed has left behind the last one that did not. #}
+{% macro delete_days_since() -%}
+    {% if is_incremental() %} delete from {{ this }} where business_date >= date '{{ built_to() }}' {% endif %}
+{%- endmacro %}
+
+{# The first day of which anything is restated or new, as a date that can be checked before anything is joined. Tests of
+   what was there before it have been passed already. #}
+{% macro restated_since(touched) -%}
+    {%- if execute and (is_incremental() or model.resource_type == 'test') and built_to() -%}
+        {%- set first = run_query('select min(from_date)::varchar from ' ~ touched).columns[0].values()[0] -%}
+        date '{{ [first or built_to(), built_to()] | min }}'
+    {%- else -%} date '0001-01-01'
+    {%- endif -%}
+{%- endmacro %}
+
+{# A ledger goes on from what it has: `series` with the day from which each is to be written, and `before`, what this table
+   says of the evening before; none where the series begins. #}
+{% macro going_on(series, touched, before) -%}
+    {%- if is_incremental() -%}
+    select s.*, coalesce(b.business_date + 1, s.first_date) as from_date, b.{{ before }} as before
+    from {{ series }} as s
+    left join {{ touched }} as t using (item_key, location_key)
+    left join {{ this }} as b
+        on b.item_key = s.item_key and b.location_key = s.location_key
+        and b.business_date = least(t.from_date, date '{{ built_to() }}') - 1
+        and b.business_date >= {{ restated_since(touched) }} - 1
+    {%- else -%}
+    select *, first_date as from_date, null as before from {{ series }}
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro delete_touched_weeks(touched) -%}
@@ -21,12 +53,12 @@
 {%- endmacro %}
 
 {# Rows of series that are no more, or of days before their first or after their last. #}
-{% macro delete_outside(series, last_date=none) -%}
+{% macro delete_outside(series) -%}
     {% if is_incremental() %}
     delete from {{ this }} as t where not exists (
         select 1 from {{ series }} as s
         where s.item_key = t.item_key and s.location_key = t.location_key and t.business_date >= s.first_date
-            {% if last_date %} and t.business_date <= s.{{ last_date }} {% endif %}
+            and t.business_date <= s.last_date
     )
     {% endif %}
 {%- endmacro %}

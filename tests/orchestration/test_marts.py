@@ -29,6 +29,7 @@ from connectors.records import (
     Supplier,
     SupplierOffer,
 )
+from orchestration.cli.project import prepare_project
 from orchestration.settings import CHECKOUT, DBT_PROJECT
 from orchestration.warehouse.build import plan_build, run_dbt
 from tests.orchestration.small_shop import SmallShop, at, on
@@ -260,6 +261,7 @@ def test_where_nothing_changed_nothing_is_built_and_what_failed_is_built_again(b
     assert not first.is_new
     assert {node.status for node in first.nodes} == {"success", "pass"}
     # Without the views, but with every test of the marts.
+    prepare_project()
     assert not [node.name for node in first.nodes if node.name.startswith("stg_")]
     known = json.loads((DBT_PROJECT / "target" / "manifest.json").read_text())["nodes"].values()
     reports = {node["unique_id"] for node in known if "planning" in node["tags"]}

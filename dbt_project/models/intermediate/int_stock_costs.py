@@ -130,7 +130,6 @@ def model(dbt, session):
     # DuckDB finds what is read by the names of these variables.
     steps, links = dbt.ref("int_stock__steps"), dbt.ref("int_stock_links")  # noqa: F841
     dbt.ref("int_stock_value__touched")
-    dbt.ref("int_stock__series")
     before = dbt.this if dbt.is_incremental else NOWHERE
     step = session.sql(STEP).to_arrow_table()  # noqa: F841
     walked = columns(session.sql(WALKED))

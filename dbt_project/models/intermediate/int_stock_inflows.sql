@@ -1,10 +1,7 @@
 -- depends_on: {{ ref('int_stock_value__touched') }}
 {{ config(
     materialized='incremental', incremental_strategy='append',
-    pre_hook=[
-        "{{ delete_touched_from(ref('int_stock_value__touched')) }}",
-        "{{ delete_outside(ref('int_stock__series')) }}",
-    ]
+    pre_hook="{{ delete_touched_from(ref('int_stock_value__touched')) }}"
 ) }}
 -- What came in at a known price, by kind, in base units and in the reporting currency.
 with stated as (

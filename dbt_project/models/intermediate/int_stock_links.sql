@@ -1,10 +1,7 @@
 -- depends_on: {{ ref('int_stock_value__touched') }}
 {{ config(
     materialized='incremental', incremental_strategy='append',
-    pre_hook=[
-        "{{ delete_touched_from(ref('int_stock_value__touched')) }}",
-        "{{ delete_outside(ref('int_stock__series')) }}",
-    ]
+    pre_hook="{{ delete_touched_from(ref('int_stock_value__touched')) }}"
 ) }}
 -- What came in at the cost of what left elsewhere: transfers, from where their document left within the last 60 days, and
 -- assembled kits, from their components. `quantity` came in; `sent_quantity` of `from_item_key` went into it.
@@ -21,7 +18,7 @@ with movements as (
     where superseded_load is null and unit_cost is null
         and kind in ('transfer_in', 'transfer_out', 'production')
         and (
-            kind = 'transfer_out'
+            kind = 'transfer_out' and moved_at >= {{ restated_since(ref('int_stock_value__touched')) }} - 62
             or {{ within_touched('moved_at', ref('int_stock_value__touched'), 'from_date', open_end=true) }}
         )
     group by all

@@ -3,8 +3,10 @@
 -- other begin on the same day, for what one sends is what the other receives.
 with receipts as (
     select item_key, business_date from {{ ref('int_receipt_costs') }} as l
-    where {{ changed_or_due('l', 'received_at') }} or price_load > {{ requested('since_load') }}
-        or {{ rate_changed('l', 'received_at') }}
+    where {{ changed_or_due('l', 'received_at') }}
+    union all
+    select item_key, business_date from {{ ref('int_receipt_costs') }} as l
+    where price_load > {{ requested('since_load') }} or {{ rate_changed('l', 'received_at') }}
 ),
 
 received as (
@@ -59,3 +61,8 @@ from from_days as f
 inner join {{ ref('int_stock__groups') }} as g using (group_key)
 inner join {{ ref('int_stock__series') }} as s using (item_key)
 where not {{ is_anew() }}
+union all
+-- A ledger that is no more has no value either.
+select item_key, location_key, from_date
+from {{ ref('int_stock__restated') }}
+anti join {{ ref('int_stock__series') }} using (item_key, location_key)

@@ -3,7 +3,7 @@
     materialized='incremental', incremental_strategy='append',
     pre_hook=[
         "{{ delete_touched_days(ref('int_demand__touched')) }}",
-        "{{ delete_outside(ref('int_item_location__active'), 'last_date') }}",
+        "{{ delete_outside(ref('int_item_location__active')) }}",
     ]
 ) }}
 -- One row per series and open day: zero where nothing was sold, none where the location was closed.

@@ -1,72 +1,39 @@
 -- depends_on: {{ ref('int_stock__restated') }}
 {{ config(
-    materialized='incremental', incremental_strategy='delete+insert',
-    unique_key=['item_key', 'location_key', 'business_date'],
-    pre_hook=[
-        "{{ delete_touched_from(ref('int_stock__restated')) }}",
-        "{{ delete_outside(ref('int_stock__series')) }}",
-    ]
+    materialized='incremental', incremental_strategy='append',
+    pre_hook=["{{ delete_touched_from(ref('int_stock__restated')) }}", "{{ delete_days_since() }}"]
 ) }}
 -- The ledger: opening + movements = closing, for every item, stock location and day since its first movement.
 -- A count resets the balance and the difference is an adjustment; a stated book balance only shows its difference.
 -- A series whose stock is stated but never opened is opened such that the first statement comes true.
 with daily as (
-    select * from {{ ref('int_stock_movements__daily') }}
+    select * from {{ ref('int_stock_movements__daily') }} where business_date >= {{ restated_since(ref('int_stock__restated')) }}
 ),
 
 stated as (
-    select * from {{ ref('int_stock_levels__daily') }}
+    select * from {{ ref('int_stock_levels__daily') }} where business_date >= {{ restated_since(ref('int_stock__restated')) }}
 ),
 
 series as (
-    select * from {{ ref('int_stock__series') }}
+    {{ going_on(ref('int_stock__series'), ref('int_stock__restated'), 'closing') }}
 ),
-
-{% if is_incremental() %}
-days_since as (
-    -- Untouched series go on from the last build; touched ones from the day that changed.
-    select
-        s.*,
-        greatest(s.first_date, case
-            when b.last_date is null then s.first_date
-            else least(coalesce(t.from_date, date '9999-12-31'), b.last_date + 1)
-        end) as from_date
-    from series as s
-    left join {{ ref('int_stock__restated') }} as t using (item_key, location_key)
-    left join (
-        select item_key, location_key, max(business_date) as last_date from {{ this }} group by all
-    ) as b using (item_key, location_key)
-),
-{% else %}
-days_since as (
-    select *, first_date as from_date from series
-),
-{% endif %}
 
 opened as (
     select
-        d.item_key,
-        d.location_key,
-        d.from_date,
-        d.is_known,
-        case
-            when d.from_date > d.first_date then before.closing
-            when d.is_opened_by_statement then d.stated_on_hand - coalesce(moved.quantity, 0)
-            else 0
-        end as balance
-    from days_since as d
+        s.item_key,
+        s.location_key,
+        s.from_date,
+        s.is_known,
+        coalesce(s.before, case when s.is_opened_by_statement then s.stated_on_hand - coalesce(moved.quantity, 0) end, 0) as balance
+    from series as s
     left join (
         select m.item_key, m.location_key,
             sum(m.sales + m.returns + m.receipts + m.transfers + m.adjustments + m.write_offs + m.production) as quantity
         from daily as m
         inner join series as s using (item_key, location_key)
-        where s.is_opened_by_statement and m.business_date <= s.stated_date
+        where s.before is null and s.is_opened_by_statement and m.business_date <= s.stated_date
         group by all
     ) as moved using (item_key, location_key)
-    left join {% if is_incremental() %}{{ this }}{% else %}(
-        select null::varchar as item_key, null::varchar as location_key, null::date as business_date, 0 as closing
-    ){% endif %} as before
-        on before.item_key = d.item_key and before.location_key = d.location_key and before.business_date = d.from_date - 1
 ),
 
 spine as (

@@ -1,34 +1,19 @@
 -- depends_on: {{ ref('int_stock_value__touched') }}
 {{ config(
-    materialized='incremental', incremental_strategy='delete+insert',
-    unique_key=['item_key', 'location_key', 'business_date'],
-    pre_hook=[
-        "{{ delete_touched_from(ref('int_stock_value__touched')) }}",
-        "{{ delete_outside(ref('int_stock__series')) }}",
-    ]
+    materialized='incremental', incremental_strategy='append',
+    pre_hook=["{{ delete_touched_from(ref('int_stock_value__touched')) }}", "{{ delete_days_since() }}"]
 ) }}
 -- The ledger in money, at moving average cost: for every row of fct_inventory_daily what it was worth and what moved.
 -- What came in at a known price counts at that price and everything else at the average of the day; what the two do not
 -- explain is revaluation.
-with due as (
-    select
-        s.*,
-        f.unit_cost as first_cost,
-        f.known_from,
-        f.cost_basis as first_basis,
-        {% if is_incremental() %}
-        least(coalesce(t.from_date, date '9999-12-31'), coalesce(b.last_date + 1, date '0001-01-01')) as from_date
-        {% else %}
-        s.first_date as from_date
-        {% endif %}
-    from {{ ref('int_stock__series') }} as s
+with series as (
+    {{ going_on(ref('int_stock__series'), ref('int_stock_value__touched'), 'closing_value') }}
+),
+
+due as (
+    select s.*, f.unit_cost as first_cost, f.known_from, f.cost_basis as first_basis
+    from series as s
     inner join {{ ref('int_stock__first_cost') }} as f using (item_key, location_key)
-    {% if is_incremental() %}
-    left join {{ ref('int_stock_value__touched') }} as t using (item_key, location_key)
-    left join (
-        select item_key, location_key, max(business_date) as last_date from {{ this }} group by all
-    ) as b using (item_key, location_key)
-    {% endif %}
 ),
 
 ledger as (
@@ -37,11 +22,12 @@ ledger as (
         d.first_cost,
         d.known_from,
         d.first_basis,
+        d.before,
         i.business_date = d.first_date as is_first,
-        case when i.business_date = d.from_date then i.business_date - 1 end as resumed_from
+        i.business_date = d.from_date as is_resumed
     from {{ ref('fct_inventory_daily') }} as i
     inner join due as d using (item_key, location_key)
-    where i.business_date >= d.from_date
+    where i.business_date >= d.from_date and i.business_date >= {{ restated_since(ref('int_stock_value__touched')) }}
 ),
 
 known as (
@@ -54,8 +40,7 @@ known as (
         coalesce(sum(cost) filter (kind = '{{ kind }}'), 0) as {{ kind }}_cost{{ '' if loop.last else ',' }}
         {% endfor %}
     from {{ ref('int_stock_inflows') }}
-    inner join due using (item_key, location_key)
-    where business_date >= from_date
+    where business_date >= {{ restated_since(ref('int_stock_value__touched')) }}
     group by all
 ),
 
@@ -77,6 +62,11 @@ costed as (
     from ledger as l
     asof left join {{ ref('int_stock_costs') }} as c
         on c.item_key = l.item_key and c.location_key = l.location_key and l.business_date >= c.business_date
+),
+
+movements as (
+    select * from {{ ref('int_stock_movements__daily') }}
+    where business_date >= {{ restated_since(ref('int_stock_value__touched')) }}
 ),
 
 -- Quantities by the cost at which they come in or leave.
@@ -102,7 +92,7 @@ moved as (
         coalesce(k.adjustment_quantity, 0) as known_adjustments,
         coalesce(k.adjustment_cost, 0) as known_adjustments_cost
     from costed as c
-    left join {{ ref('int_stock_movements__daily') }} as m using (item_key, location_key, business_date)
+    left join movements as m using (item_key, location_key, business_date)
     left join known as k using (item_key, location_key, business_date)
 ),
 
@@ -127,18 +117,10 @@ valued as (
 
 chained as (
     select
-        v.*,
-        {% if is_incremental() %}
-        case when v.resumed_from is not null then b.closing_value else lag(v.closing_value) over series end as opening_value
-        {% else %}
-        lag(v.closing_value) over series as opening_value
-        {% endif %}
-    from valued as v
-    {% if is_incremental() %}
-    left join {{ this }} as b
-        on b.item_key = v.item_key and b.location_key = v.location_key and b.business_date = v.resumed_from
-    {% endif %}
-    window series as (partition by v.item_key, v.location_key order by v.business_date)
+        *,
+        case when is_resumed then before else lag(closing_value) over series end as opening_value
+    from valued
+    window series as (partition by item_key, location_key order by business_date)
 )
 
 select
