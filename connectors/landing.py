@@ -19,6 +19,7 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -117,6 +118,10 @@ class ManifestStore(Protocol):
         ...
 
 
+WRITERS = 2
+"""Files of one batch that are written at the same time."""
+
+
 class Landing:
     """Writes and reads landed batches below one data location (any fsspec URL; a local folder by default)."""
 
@@ -152,38 +157,33 @@ class Landing:
         rejected = _by_entity(extract.rejected)
         files: list[LandedFile] = []
         accepted_at: dict[str, pa.Array] = {}
-        with duckdb.connect() as db:
+        with duckdb.connect() as db, ThreadPoolExecutor(max_workers=WRITERS) as writers:
             if self.filesystem is not None:
                 db.register_filesystem(self.filesystem)
-            changed = {}
-            for entity, received in extract.records.items():
-                distinct = entity in extract.distinct
-                landed = [f for f in self.manifest.files(source=source, entity=entity) if f["path"]]
-                known = [f["path"] for f in landed if not (distinct and f["batch_id"] in earlier)]
-                compared = known if known or not distinct else None
-                changed[entity] = self._changed(db, source, entity, received, batch_id, now, compared)
-        for entity in sorted(set(extract.records) | set(rejected)):
-            received, fresh = extract.records.get(entity), changed.get(entity)
-            path = None
-            if fresh is not None:
-                accepted_at[entity] = fresh.column("ordinal").combine_chunks()
-            if fresh is not None and fresh.num_rows:
-                path = f"{source}/{entity}/{batch_id}.parquet"
-                self._write(path, fresh)
-            accepted = 0 if fresh is None else fresh.num_rows
-            reasons = rejected.get(entity, {})
-            files.append(
-                LandedFile(
-                    batch_id=batch_id,
-                    source=source,
-                    entity=entity,
-                    path=path,
-                    accepted=accepted,
-                    unchanged=(0 if received is None else received.num_rows) - accepted,
-                    quarantined=sum(reasons.values()),
-                    reasons=reasons,
+            written: list[Future[None]] = []
+            for entity in sorted(set(extract.records) | set(rejected)):
+                received, reasons, path, accepted = extract.records.get(entity), rejected.get(entity, {}), None, 0
+                if received is not None:
+                    known = self._comparable(source, entity, entity in extract.distinct, earlier)
+                    fresh = self._changed(db, source, entity, received, batch_id, now, known)
+                    accepted_at[entity], accepted = fresh.column("ordinal").combine_chunks(), fresh.num_rows
+                    if accepted:
+                        path = f"{source}/{entity}/{batch_id}.parquet"
+                        written.append(writers.submit(self._write, path, fresh))
+                files.append(
+                    LandedFile(
+                        batch_id=batch_id,
+                        source=source,
+                        entity=entity,
+                        path=path,
+                        accepted=accepted,
+                        unchanged=(0 if received is None else received.num_rows) - accepted,
+                        quarantined=sum(reasons.values()),
+                        reasons=reasons,
+                    )
                 )
-            )
+            for write in written:
+                write.result()
         if extract.rejected.num_rows:
             self._write(f"{source}/_quarantine/{batch_id}.parquet", extract.rejected)
         rows = [{k: v for k, v in vars(f).items() if k != "sequence"} for f in files]
@@ -202,6 +202,13 @@ class Landing:
                 "It will be pulled again from the newer position."
             )
         return Landed(batch_id, tuple(files), accepted_at)
+
+    def _comparable(self, source: str, entity: str, distinct: bool, earlier: Collection[str]) -> list[str] | None:
+        """The landed files that may hold earlier versions of records just received; None when there is nothing at all
+        to compare them with, not even each other."""
+        landed = [f for f in self.manifest.files(source=source, entity=entity) if f["path"]]
+        known = [f["path"] for f in landed if not (distinct and f["batch_id"] in earlier)]
+        return known if known or not distinct else None
 
     def _changed(
         self,
