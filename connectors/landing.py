@@ -254,19 +254,28 @@ class Landing:
     def _unchanged(self, db: duckdb.DuckDBPyConnection, files: list[str], received: pa.Table) -> np.ndarray:
         """Ordinals of the received records (record_id, ordinal, content_hash) whose version before them is the same:
         the newest landed one, or the one before them in the batch."""
-        known = "SELECT record_id, content_hash FROM received LIMIT 0"
-        if files:
-            # Only the records at hand are looked up, so that memory follows the batch and not the history.
-            known = (
-                "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
-                "FROM read_parquet($files) SEMI JOIN received USING (record_id) GROUP BY record_id"
-            )
         # A table of its own: into an Arrow one DuckDB would push comparisons that Arrow cannot make.
         db.register("received_arrow", received)
         db.execute("CREATE OR REPLACE TEMP TABLE received AS SELECT *, hash(record_id) AS id_hash FROM received_arrow")
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE landed (ordinal BIGINT, same BOOLEAN, place STRUCT(a TIMESTAMPTZ, b BIGINT))"
+        )
+        if files:
+            # Only the records at hand are looked up, so that memory follows the batch and not the history.
+            db.execute(
+                "INSERT INTO landed SELECT received.ordinal, known.content_hash = received.content_hash, "
+                "row(known.ingested_at, known.ordinal) FROM read_parquet($files) AS known JOIN received USING (record_id)",
+                {"files": [self.duckdb_path(path) for path in files]},
+            )
         found = db.execute(
-            f"""
-            WITH known AS ({known}),
+            """
+            -- Few records have more than one landed version, of which the newest counts.
+            WITH several AS (SELECT ordinal FROM landed GROUP BY ordinal HAVING count(*) > 1),
+            newest AS (
+                SELECT ordinal, same FROM landed ANTI JOIN several USING (ordinal)
+                UNION ALL
+                SELECT ordinal, arg_max(same, place) AS same FROM landed SEMI JOIN several USING (ordinal) GROUP BY ordinal
+            ),
             repeated AS (SELECT id_hash FROM received GROUP BY id_hash HAVING count(*) > 1),
             -- A record that comes several times in one batch is compared with the version before it.
             versions AS (
@@ -276,10 +285,9 @@ class Landing:
             )
             SELECT ordinal FROM versions WHERE content_hash = previous
             UNION ALL
-            SELECT ordinal FROM received JOIN known USING (record_id, content_hash)
-            WHERE ordinal NOT IN (SELECT ordinal FROM versions WHERE previous IS NOT NULL)
-            """,
-            {"files": [self.duckdb_path(path) for path in files]} if files else {},
+            SELECT ordinal FROM newest
+            WHERE same AND ordinal NOT IN (SELECT ordinal FROM versions WHERE previous IS NOT NULL)
+            """
         )
         return found.fetchnumpy()["ordinal"]
 

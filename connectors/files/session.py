@@ -21,7 +21,6 @@ from connectors.files.readers import SourceTable
 from connectors.privacy import hash_customer
 from connectors.records import arrow_schema
 
-SMALL_CHUNK = 65_536
 KEPT_ROWS = 1_200_000
 """Files of up to so many rows are mapped once and kept; the rows of larger ones are mapped chunk by chunk."""
 SAMPLE, SHARED_BY = 100_000, 1.5
@@ -150,11 +149,9 @@ class Session:
         return f"SELECT *, {self.plan.payload} AS payload FROM ({rows})"
 
     def chunks(self) -> Iterator[tuple[int, int]]:
-        low, last = 0, self.table.last_row
-        while low < last:
-            # Nothing is validated while the last chunk is landed, so the last ones are small.
-            rows = self.chunk_rows if last - low > self.chunk_rows else min(self.chunk_rows, SMALL_CHUNK)
-            high = min(low + rows, last)
+        low = 0
+        while low < self.table.last_row:
+            high = min(low + self.chunk_rows, self.table.last_row)
             yield low + 1, high
             low = high
 
