@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestration.planning.quality import Quality
 
 DEMAND = dg.AssetKey(["fct_demand_daily"])
+STOCK_COUNT = dg.AssetKey(["rpt_stock_count"])
 PLANNED = dg.AssetCheckKey(PROPOSALS, "this_morning_is_planned")
 
 GAP_DAYS = 7
@@ -58,6 +59,24 @@ def quality_checks(business: Business) -> list[dg.AssetChecksDefinition]:
         morning = cycle_date(context, timezone)
         with stockflow.app.warehouse.connect() as db:
             return sales_arrived(db, morning)
+
+    @dg.asset_check(
+        asset=STOCK_COUNT,
+        pool=POOL,
+        description="What the books have on the shelf still sells; what stopped as only an empty shelf does is to be counted.",
+    )
+    def stock_still_sells(stockflow: StockflowResource) -> dg.AssetCheckResult:
+        from operations import alerts
+
+        app = stockflow.app
+        with app.warehouse.connect() as db:
+            result = still_sells(db)
+        with app.engine.begin() as db:
+            if result.passed:
+                alerts.resolve(db, "stock-count")
+            else:
+                alerts.raise_alert(db, "stock-count", result.description, severity="warning")
+        return result
 
     @dg.asset_check(
         asset=QUANTILES,
@@ -134,7 +153,7 @@ def quality_checks(business: Business) -> list[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(passed=planned, metadata={"morning": today.isoformat()})
 
     return [
-        demand_reaches_the_evening_before, sales_arrived_from_every_location, forecasts_cover_every_day,
+        demand_reaches_the_evening_before, sales_arrived_from_every_location, stock_still_sells, forecasts_cover_every_day,
         forecast_quality_holds, stock_is_known_for_most_series, this_morning_is_planned,
     ]  # fmt: skip
 
@@ -212,6 +231,32 @@ def sales_arrived(db: "duckdb.DuckDBPyConnection", morning: dt.date) -> dg.Asset
         metadata,
         warn=len(silent) <= MOST * regular,
     )
+
+
+def still_sells(db: "duckdb.DuckDBPyConnection", shown: int = 10) -> dg.AssetCheckResult:
+    """The first `shown` to count, by what a day without them loses."""
+    (count,) = db.execute("SELECT count(*) FROM marts.rpt_stock_count").fetchone()
+    worst = db.execute(
+        """
+        SELECT coalesce(i.item_code, i.item_key), i.name, l.name, c.on_hand, c.days_without_sale, c.sold_per_day
+        FROM marts.rpt_stock_count AS c JOIN marts.dim_item AS i USING (item_key)
+        JOIN marts.dim_location AS l USING (location_key) ORDER BY c.sold_per_day DESC, i.item_key, l.location_key LIMIT $shown
+        """,
+        {"shown": shown},
+    ).fetchall()
+    rows = [
+        f"| {code} {name} | {place} | {float(on_hand):g} | {days} | {per_day:.2f} |"
+        for code, name, place, on_hand, days, per_day in worst
+    ]
+    head = ["| item | where | on hand | days without a sale | sold a day before |", "| --- | --- | --- | --- | --- |"]
+    metadata: dict = {"to count": count}
+    if rows:
+        metadata["first"] = dg.MetadataValue.md("\n".join(head + rows))
+    says = (
+        f"Count the stock of {count} items: the books have them, and they stopped selling as only an empty shelf does. "
+    )
+    says += "See rpt_stock_count for which, where and since when."
+    return _result(not count, says, metadata, warn=True)
 
 
 def forecasts_cover(path: str, morning: dt.date) -> dg.AssetCheckResult:

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from ml.forecast.config import QUANTILE_COLUMNS
-from orchestration.checks import demand_reaches, forecasts_cover, sales_arrived, stock_is_known
+from orchestration.checks import demand_reaches, forecasts_cover, sales_arrived, still_sells, stock_is_known
 from orchestration.execution import failures
 from orchestration.planning.history import HORIZON_DAYS
 
@@ -146,3 +146,21 @@ def test_a_check_that_blocks_stops_what_comes_next_and_says_why():
     assert not result.success
     (reason,) = failures(result)
     assert reason.startswith("demand_is_there: Stock is known for 0 of 10 series")
+
+
+def test_stock_to_count_is_told_with_the_best_sellers_first(db):
+    db.execute(
+        "CREATE TABLE marts.rpt_stock_count (item_key TEXT, location_key TEXT, on_hand DECIMAL(18, 6), "
+        "days_without_sale BIGINT, sold_per_day DECIMAL(18, 6))"
+    )
+    db.execute(
+        "CREATE TABLE marts.dim_item AS SELECT * FROM (VALUES ('i1', 'A', 'Tea'), ('i2', NULL, 'Milk')) t(item_key, item_code, name)"
+    )
+    assert outcome(still_sells(db)) == "passed"
+    db.execute("INSERT INTO marts.rpt_stock_count VALUES ('i1', 'S1', 12, 9, 1.5), ('i2', 'S2', 3, 6, 4)")
+    found = still_sells(db)
+    assert outcome(found) == WARN
+    assert found.description.startswith("Count the stock of 2 items: ")
+    assert found.metadata["first"].value.splitlines()[2:] == [
+        "| i2 Milk | Shop | 3 | 6 | 4.00 |", "| A Tea | Shop | 12 | 9 | 1.50 |",
+    ]  # fmt: skip
