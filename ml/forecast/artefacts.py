@@ -33,7 +33,7 @@ def snapshot_hash(panel: Panel) -> str:
     """SHA-256 of the aligned training data, whatever the order of the rows it came in."""
     digest = hashlib.sha256()
     digest.update("\x1e".join(panel.keys["sku"] + "\x1f" + panel.keys["location"]).encode())
-    for array in (panel.dates.astype(np.int64), panel.sales, panel.share, panel.known, panel.past, panel.static):
+    for array in (panel.dates.astype(np.int64), panel.sales, panel.stocked, panel.known, panel.past, panel.static):
         if array is not None:
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)

@@ -21,15 +21,15 @@ class BoostedConfig(_Section):
     """The global gradient-boosted trees (XGBoost)."""
 
     enabled: bool = Field(True, description="off: not trained and not blended")
-    rounds: int = Field(150, ge=1, description="trees")
-    depth: int = Field(7, ge=1, le=16, description="of each tree")
-    learning_rate: float = Field(0.08, gt=0, le=1, description="what each tree adds counts so much")
+    rounds: int = Field(300, ge=1, description="trees")
+    depth: int = Field(6, ge=1, le=16, description="of each tree")
+    learning_rate: float = Field(0.04, gt=0, le=1, description="what each tree adds counts so much")
     rows: int = Field(600_000, ge=100, description="training rows at most, drawn over series, origins and lead days")
     rows_per_series: int = Field(150, ge=1, description="more than so many rows of a series say little new")
     rows_least: int = Field(100_000, ge=100, description="what few series may use all the same")
     min_child_weight: float = Field(30.0, ge=0, description="least evidence behind a leaf")
-    subsample: float = Field(0.8, gt=0, le=1, description="share of the rows each tree sees")
-    columns: float = Field(0.6, gt=0, le=1, description="share of the features each tree sees")
+    subsample: float = Field(0.5, gt=0, le=1, description="share of the rows each tree sees")
+    columns: float = Field(0.4, gt=0, le=1, description="share of the features each tree sees")
 
 
 class RecurrentConfig(_Section):

@@ -127,7 +127,7 @@ class Windows:
         self.exposure = np.pad(exposed(panel.sales, panel.share)[:, : self.days], around)
         past = [self.seen[:, : pad + self.days].astype(np.float32)]
         if scaling.share:
-            past.append(np.pad(panel.share[:, : self.days], ((0, 0), (pad, 0))))
+            past.append(np.pad(panel.stocked[:, : self.days], ((0, 0), (pad, 0))))
         for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
             past.append(np.pad(_scaled(values[:, : self.days], centre, spread), ((0, 0), (pad, 0))))
         self.past = np.stack([np.pad(values, ((0, 0), (0, horizon))) for values in past], axis=2)
@@ -247,10 +247,21 @@ def _pool(panel: Panel, demand: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _output(network, batch: dict):
+    """Means [B, H], relative to the level.
+
+    The encoder's state after the last day known is what every lead day starts from. The library's own forward pass gives
+    lead day h the state of H - h days before that, so that tomorrow would be forecast without the newest fortnight.
+    """
     import torch
 
     device = next(network.parameters()).device
-    raw = network({name: values.to(device) for name, values in batch.items()})[..., 0]
+    batch = {name: values.to(device) for name, values in batch.items()}
+    past, known = batch["insample_y"], batch["futr_exog"]
+    window, horizon = past.shape[1], known.shape[1] - past.shape[1]
+    static = batch["stat_exog"].unsqueeze(1).expand(-1, window, -1)
+    states, _ = network.hist_encoder(torch.cat((past, batch["hist_exog"], static, known[:, :window]), dim=2))
+    state = states[:, -1:].expand(-1, horizon, -1)
+    raw = network.mlp_decoder(torch.cat((state, known[:, window:]), dim=2))[..., 0]
     return torch.nn.functional.softplus(raw) + 1e-4
 
 
@@ -288,7 +299,7 @@ def _scaling(panel: Panel, demand: np.ndarray) -> Scaling:
     return Scaling(
         tuple(_moments(values[:, : demand.shape[1]]) for values in panel.known),
         tuple(_moments(values) for values in panel.past),
-        panel.share is not None,
+        panel.stocked is not None,
         _moments(level),
     )
 
