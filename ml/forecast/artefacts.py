@@ -25,7 +25,7 @@ from ml.forecast.heldout import Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -76,6 +76,7 @@ def save(model, folder) -> Path:
         "notes": list(model.notes),
         "timings": model.timings,
         "boosted_names": list(model.boosted.names) if model.boosted else None,
+        "boosted_damping": model.boosted.damping if model.boosted else None,
     }
     (folder / "model.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
     if model.boosted:
@@ -118,7 +119,7 @@ def load(folder):
 
         booster = xgboost.Booster()
         booster.load_model(folder / "booster.ubj")
-        boosted = Boosted(booster, tuple(content["boosted_names"]))
+        boosted = Boosted(booster, tuple(content["boosted_names"]), content["boosted_damping"])
     recurrent = None
     if "network.safetensors" in manifest["files"]:
         from ml.forecast.recurrent import Recurrent

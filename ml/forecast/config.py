@@ -38,10 +38,10 @@ class RecurrentConfig(_Section):
     enabled: bool = Field(True, description="off: not trained and not blended")
     hidden: int = Field(64, ge=4, description="units of each layer")
     layers: int = Field(1, ge=1, le=4, description="of the network")
-    steps: int = Field(300, ge=1, description="gradient steps of the first fit; half as many bring it up to date")
+    steps: int = Field(800, ge=1, description="gradient steps of the first fit; half as many bring it up to date")
     batch: int = Field(256, ge=1, description="series per gradient step")
-    window: int = Field(56, ge=7, description="days the network looks back")
-    learning_rate: float = Field(3e-3, gt=0, description="highest, of a one-cycle schedule")
+    window: int = Field(28, ge=7, description="days the network looks back")
+    learning_rate: float = Field(5e-3, gt=0, description="highest, of a one-cycle schedule")
     min_series: int = Field(20, ge=1, description="with fewer series there is nothing global to learn")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.demand import exposed, recover_demand
+from ml.forecast.drift import RECENT, common_drift, drift_so_far, stretch
 from ml.forecast.panel import Panel
 
 _WINDOWS = (7, 14, 28, 56)
@@ -71,6 +72,15 @@ class FeatureBuilder:
         older, older_seen = self._sum(origin, 364)
         long_run = (older + 1e-6) / np.maximum(older_seen, 1)
         return np.maximum((recent + 3 * long_run) / (seen + 3), 1e-6).astype(np.float32)
+
+    def drift(self, origin: int, horizon: int) -> float:
+        """How far all series together moved from their levels in the `horizon` days after `origin`."""
+        begun, days = self.first <= origin - min(7, origin), stretch(origin, horizon, self.demand.shape[1])
+        return common_drift(self.sales[begun, days], self.exposure[begun, days], self.level(origin)[begun])
+
+    def drift_so_far(self, origin: int) -> float:
+        """How far all series together had moved from their levels by `origin`."""
+        return drift_so_far(*self._sum(origin, RECENT), self.level(origin))
 
     def block(self, origin: int, horizon: int, rows: np.ndarray | None = None) -> Block:
         """Features of the `horizon` days after day `origin`, for all series or those in `rows`."""
@@ -174,8 +184,10 @@ class FeatureBuilder:
             for days in (7, 28):
                 part = slice(max(origin - days, 0), origin)
                 window[days] = sums[:, part].sum(1) / np.maximum(counts[:, part].sum(1), 1)
-            trend = (window[7] + 1e-6) / (window[28] + 1e-6)
-            columns[f"{name}_trend"] = _wide(trend[rows], horizon)
+            # Of all series together it would only name the origin, and trees would learn what followed each.
+            if name != "all":
+                trend = (window[7] + 1e-6) / (window[28] + 1e-6)
+                columns[f"{name}_trend"] = _wide(trend[rows], horizon)
             total, seen = _by_weekday(sums, counts, origin, 8)
             profile = total / np.maximum(seen, 1) / (window[28][:, None] + 1e-6)
             columns[f"{name}_profile"] = np.minimum(profile, 20)[rows][:, position]
