@@ -266,6 +266,8 @@ def _cut_spikes(sales: np.ndarray, factor: float) -> tuple[np.ndarray, int]:
     kept = count[enough] - np.maximum(1, count[enough] // 10)
     totals = np.cumsum(np.nan_to_num(ordered), axis=1)
     limit = factor * totals[np.arange(len(enough)), kept - 1] / kept
+    # What sells whole units is still seen to do so after the cut: its quantiles are whole, and 0 where most days are.
+    limit = np.where((np.nan_to_num(sales[enough]) % 1 == 0).all(1), np.rint(limit), limit)
     high = sales[enough] > limit[:, None]
     cut = sales.copy()
     cut[enough] = np.where(high, limit[:, None].astype(np.float32), sales[enough])
