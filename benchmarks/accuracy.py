@@ -194,7 +194,9 @@ def _peer(name: str, history, future, horizon: int, roles, ets_series: int) -> d
     if name in ("lightgbm", "autogluon"):
         return peers.foreign(name, history, future, horizon, roles.get("known_future", []), roles.get("static", []))
     if name == "ets":
-        keys = history[KEY].drop_duplicates()
+        # AutoETS refuses series of a few days.
+        begun = history.groupby(KEY, as_index=False)["date"].min()
+        keys = begun.loc[begun["date"] <= history["date"].max() - pd.Timedelta(days=28), KEY]
         return peers.auto_ets(history.merge(keys.sample(min(ets_series, len(keys)), random_state=2)), horizon)
     return peers.naive(history, horizon)
 

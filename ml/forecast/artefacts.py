@@ -25,7 +25,7 @@ from ml.forecast.heldout import Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -33,7 +33,7 @@ def snapshot_hash(panel: Panel) -> str:
     """SHA-256 of the aligned training data, whatever the order of the rows it came in."""
     digest = hashlib.sha256()
     digest.update("\x1e".join(panel.keys["sku"] + "\x1f" + panel.keys["location"]).encode())
-    for array in (panel.dates.astype(np.int64), panel.sales, panel.share, panel.known, panel.past, panel.static):
+    for array in (panel.dates.astype(np.int64), panel.sales, panel.stocked, panel.known, panel.past, panel.static):
         if array is not None:
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -76,6 +76,7 @@ def save(model, folder) -> Path:
         "notes": list(model.notes),
         "timings": model.timings,
         "boosted_names": list(model.boosted.names) if model.boosted else None,
+        "boosted_damping": model.boosted.damping if model.boosted else None,
     }
     (folder / "model.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
     if model.boosted:
@@ -118,7 +119,7 @@ def load(folder):
 
         booster = xgboost.Booster()
         booster.load_model(folder / "booster.ubj")
-        boosted = Boosted(booster, tuple(content["boosted_names"]))
+        boosted = Boosted(booster, tuple(content["boosted_names"]), content["boosted_damping"])
     recurrent = None
     if "network.safetensors" in manifest["files"]:
         from ml.forecast.recurrent import Recurrent

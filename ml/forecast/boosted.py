@@ -13,6 +13,7 @@ import numpy as np
 
 from ml.demand import evidence
 from ml.forecast.config import BoostedConfig
+from ml.forecast.drift import damping
 from ml.forecast.features import FeatureBuilder
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ _LARGEST = 20.0
 
 @dataclass
 class Boosted:
-    """A trained booster and the names of the features it expects."""
+    """A trained booster, the names of the features it expects, and how far common drifts were taken out of its targets."""
 
     booster: xgboost.Booster
     names: tuple[str, ...]
+    damping: float = 0.0
 
     def predict(self, builder: FeatureBuilder, origin: int, horizon: int) -> np.ndarray:
         """Mean demand [N, H] of the days after `origin`."""
@@ -44,7 +46,7 @@ class Boosted:
                 values[:, target] = flat[:, position[name]]
         self.booster.set_param({"nthread": threads() if count * horizon > 150_000 else 1})
         mean = self.booster.inplace_predict(values, validate_features=False).reshape(count, horizon)
-        return np.minimum(mean, _LARGEST) * block.level[:, None]
+        return np.minimum(mean, _LARGEST) * block.level[:, None] * builder.drift_so_far(origin) ** self.damping
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Rows:
     target: np.ndarray
     weight: np.ndarray
     names: tuple[str, ...]
+    damping: float = 0.0
 
 
 def training_rows(
@@ -75,6 +78,7 @@ def training_rows(
     wanted = max(config.rows_least, config.rows_per_series * len(builder.first))
     per_origin = max(1, min(config.rows, wanted) // max(len(origins), 1))
     values, targets, levels, exposures, names = [], [], [], [], ()
+    damped = damping(until, horizon)
     for origin in origins:
         ahead = min(horizon, until - origin)
         alive = np.flatnonzero(builder.first <= origin - min(7, origin))
@@ -89,14 +93,15 @@ def training_rows(
         seen = (exposure > 0) & (block.level > 1e-5)[:, None]
         level, exposure = np.repeat(block.level[:, None], ahead, axis=1)[seen], exposure[seen]
         values.append(block.values[seen])
-        targets.append(np.minimum(builder.sales[rows, target][seen] / (exposure * level), _LARGEST))
+        drift = builder.drift(origin, horizon) ** damped
+        targets.append(np.minimum(builder.sales[rows, target][seen] / (exposure * level * drift), _LARGEST))
         levels.append(level)
         exposures.append(exposure)
     if not sum(map(len, targets)):
         return Rows(np.empty((0, 0), np.float32), np.empty(0, np.float32), np.empty(0, np.float32), ())
     level = np.concatenate(levels)
     weight = np.minimum(level, np.quantile(level, 0.995)) * evidence(np.concatenate(exposures), level, dispersion)
-    return Rows(np.concatenate(values), np.concatenate(targets), weight / weight.mean(), names)
+    return Rows(np.concatenate(values), np.concatenate(targets), weight / weight.mean(), names, damped)
 
 
 def fit_boosted(rows: Rows, config: BoostedConfig, seed: int) -> Boosted:
@@ -120,7 +125,7 @@ def fit_boosted(rows: Rows, config: BoostedConfig, seed: int) -> Boosted:
         "seed": seed,
         "nthread": workers,
     }
-    return Boosted(xgboost.train(parameters, data, config.rounds), rows.names)
+    return Boosted(xgboost.train(parameters, data, config.rounds), rows.names, rows.damping)
 
 
 def threads() -> int:

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.demand import exposed
+from ml.demand import exposed, recover_demand
+from ml.forecast.drift import RECENT, common_drift, drift_so_far, stretch
 from ml.forecast.panel import Panel
 
 _WINDOWS = (7, 14, 28, 56)
 _RESPONSE_DAYS = 112
-_MONTHS_KNOWN, _YEAR_KNOWN = 180, 400
+_STOCK_WINDOWS = (1, 3, 7, 14, 28)
+# A season is known from two years on. In less, most days to learn from have no year before them, and that there is one
+# would tell trees no more than that it is late in the history.
+_MONTHS_KNOWN, _YEAR_KNOWN = 180, 784
 _NEW_DAYS = 28
 
 
@@ -40,6 +44,9 @@ class FeatureBuilder:
         self.demand = np.where(self.seen, demand, 0.0).astype(np.float32)
         self.sales = np.nan_to_num(panel.sales)
         self.exposure = exposed(panel.sales, panel.share)
+        self.wanted = None
+        if panel.columns.recorded and panel.stocked is not None:
+            self.wanted = np.nan_to_num(recover_demand(panel.sales, panel.stocked).expected)
         self.groups = {
             name: _codes(panel.keys[name].to_numpy()) for name in ("sku", "location") if panel.keys[name].nunique() > 1
         }
@@ -66,6 +73,15 @@ class FeatureBuilder:
         long_run = (older + 1e-6) / np.maximum(older_seen, 1)
         return np.maximum((recent + 3 * long_run) / (seen + 3), 1e-6).astype(np.float32)
 
+    def drift(self, origin: int, horizon: int) -> float:
+        """How far all series together moved from their levels in the `horizon` days after `origin`."""
+        begun, days = self.first <= origin - min(7, origin), stretch(origin, horizon, self.demand.shape[1])
+        return common_drift(self.sales[begun, days], self.exposure[begun, days], self.level(origin)[begun])
+
+    def drift_so_far(self, origin: int) -> float:
+        """How far all series together had moved from their levels by `origin`."""
+        return drift_so_far(*self._sum(origin, RECENT), self.level(origin))
+
     def block(self, origin: int, horizon: int, rows: np.ndarray | None = None) -> Block:
         """Features of the `horizon` days after day `origin`, for all series or those in `rows`."""
         take = slice(None) if rows is None else rows
@@ -76,6 +92,7 @@ class FeatureBuilder:
         columns["lead"] = np.broadcast_to(lead, (count, horizon))
         self._calendar(columns, origin, horizon, count)
         profile = self._own(columns, origin, horizon, take, level)
+        self._stock(columns, origin, horizon, take, level)
         self._groups(columns, origin, horizon, take)
         self._year(columns, origin, horizon, take, level)
         self._covariates(columns, origin, horizon, take, level, profile)
@@ -130,11 +147,33 @@ class FeatureBuilder:
             columns[f"weekday_mean_{weeks}"] = mean[:, position]
         profile = (total + 3 * level[:, None]) / (seen + 3) / level[:, None]
         columns["profile"] = profile[:, position]
-        if self.panel.share is not None:
-            for days in (7, 28):
-                part = self.panel.share[take, max(origin - days, 0) : origin]
-                columns[f"in_stock_{days}"] = _wide(part.mean(1), horizon)
         return profile
+
+    def _stock(self, columns, origin, horizon, take, level) -> None:
+        """How often the series and its store ran out; where sales are forecast, also the demand that they are cut from."""
+        stocked = self.panel.stocked
+        if stocked is None:
+            return
+        for days in _STOCK_WINDOWS:
+            columns[f"in_stock_{days}"] = _wide(stocked[take, max(origin - days, 0) : origin].mean(1), horizon)
+        position = np.arange(horizon) % 7
+        total, seen = _by_weekday(stocked[take], self.seen[take], origin, 4)
+        columns["in_stock_weekday"] = (total / np.maximum(seen, 1))[:, position]
+        if "location" in self.groups:
+            week = stocked[:, max(origin - 7, 0) : origin].mean(1, keepdims=True)
+            codes = self.groups["location"]
+            mean = _by_group(week, codes)[:, 0] / np.maximum(np.bincount(codes), 1)
+            columns["location_in_stock"] = _wide(mean[codes][take], horizon)
+        if self.wanted is None:
+            return
+        wanted = self.wanted[take]
+        for days in (7, 28):
+            part = slice(max(origin - days, 0), origin)
+            mean = wanted[:, part].sum(1) / np.maximum(self.seen[take, part].sum(1), 1)
+            columns[f"demand_{days}"] = _wide(mean / level, horizon)
+        for weeks in (1, 4):
+            total, seen = _by_weekday(wanted, self.seen[take], origin, weeks)
+            columns[f"demand_weekday_{weeks}"] = (total / np.maximum(seen, 1) / level[:, None])[:, position]
 
     def _groups(self, columns, origin, horizon, take) -> None:
         """Where the store, the product elsewhere and the category are heading, and their weekday profiles."""
@@ -145,8 +184,10 @@ class FeatureBuilder:
             for days in (7, 28):
                 part = slice(max(origin - days, 0), origin)
                 window[days] = sums[:, part].sum(1) / np.maximum(counts[:, part].sum(1), 1)
-            trend = (window[7] + 1e-6) / (window[28] + 1e-6)
-            columns[f"{name}_trend"] = _wide(trend[rows], horizon)
+            # Of all series together it would only name the origin, and trees would learn what followed each.
+            if name != "all":
+                trend = (window[7] + 1e-6) / (window[28] + 1e-6)
+                columns[f"{name}_trend"] = _wide(trend[rows], horizon)
             total, seen = _by_weekday(sums, counts, origin, 8)
             profile = total / np.maximum(seen, 1) / (window[28][:, None] + 1e-6)
             columns[f"{name}_profile"] = np.minimum(profile, 20)[rows][:, position]

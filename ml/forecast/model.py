@@ -126,9 +126,14 @@ def train(
     Nothing after the history is read; the blend and the calibration come from rolling origins inside it. Raises
     `ForecastError` for a frame or a parameter that cannot be used; odd series are mended or withheld, never an error.
     """
-    config = config or ForecastConfig()
     _check_horizon(horizon)
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
+    return _train(history, horizon, columns, config or ForecastConfig(), seed, progress)
+
+
+def _train(
+    history: pd.DataFrame, horizon: int, columns: Columns, config: ForecastConfig, seed: int, progress: Progress | None
+) -> Model:
     clock = _Clock(progress)
     panel = build_panel(history, None, 0, columns, config)
     clock.mark("read", f"{len(panel.keys)} series, {panel.days} days")
@@ -270,10 +275,8 @@ def forecast(
     forecasts, withheld, notes = predict(model, history, future, horizon, progress=progress)
     timings = {**model.timings, "predict": round(time.perf_counter() - started, 3)}
     if sales and availability:
-        recorded = replace(columns, past_only=(*columns.past_only, availability), availability=None)
-        forecasts = pd.concat(
-            [forecasts, _of_sales(history, future, horizon, recorded, config, seed)], ignore_index=True
-        )
+        recorded = _of_sales(history, future, horizon, replace(columns, recorded=True), config, seed)
+        forecasts = pd.concat([forecasts, recorded], ignore_index=True)
         timings["sales"] = round(time.perf_counter() - started - timings["predict"], 3)
     if artefacts is not None:
         model.save(artefacts)
@@ -297,10 +300,7 @@ def _of_sales(
     history, future, horizon: int, columns: Columns, config: ForecastConfig | None, seed: int
 ) -> pd.DataFrame:
     """The blend of models that take recorded sales as they are, with the in-stock share as one more thing to know."""
-    model = train(
-        history, horizon=horizon, known_future=columns.known_future, past_only=columns.past_only, static=columns.static,
-        config=config, seed=seed,
-    )  # fmt: skip
+    model = _train(history, horizon, columns, config or ForecastConfig(), seed, None)
     return predict(model, history, future, horizon, models=[BLEND])[0].assign(model=SALES)
 
 

@@ -26,21 +26,23 @@ class Columns:
     past_only: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     availability: str | None = None
+    recorded: bool = False
+    """Forecast what will be recorded as sold: availability is known of the past and tells, but nothing is recovered."""
 
 
 @dataclass(frozen=True)
 class Panel:
     """N series over T days of history and H days to come. Missing is NaN; all arrays are float32 unless said otherwise.
 
-    `keys`: frame [N] of sku and location. `dates`: [T + H] days. `sales`: [N, T], never negative. `share`: [N, T] in-stock
-    share or None. `known`: [K, N, T + H]. `past`: [P, N, T]. `static`: [S, N] codes, -1 where not known. `first`: [N]
+    `keys`: frame [N] of sku and location. `dates`: [T + H] days. `sales`: [N, T], never negative. `stocked`: [N, T] in-stock
+    share or None; `share` is the same where demand is recovered by it, None otherwise. `known`: [K, N, T + H]. `past`: [P, N, T]. `static`: [S, N] codes, -1 where not known. `first`: [N]
     index of the first observed day. `whole`: [N] whether a series sells whole units. `notes`: what was cleaned. `whole_keys`: the keys that were numbers in the file.
     """
 
     keys: pd.DataFrame
     dates: np.ndarray
     sales: np.ndarray
-    share: np.ndarray | None
+    stocked: np.ndarray | None
     known: np.ndarray
     past: np.ndarray
     static: np.ndarray
@@ -54,6 +56,10 @@ class Panel:
     @property
     def days(self) -> int:
         return self.sales.shape[1]
+
+    @property
+    def share(self) -> np.ndarray | None:
+        return None if self.columns.recorded else self.stocked
 
     @property
     def seen(self) -> np.ndarray:
@@ -74,7 +80,7 @@ class Panel:
             self,
             keys=self.keys.loc[rows].reset_index(drop=True) if rows.dtype == bool else self.keys.iloc[rows].reset_index(drop=True),
             sales=self.sales[rows],
-            share=None if self.share is None else self.share[rows],
+            stocked=None if self.stocked is None else self.stocked[rows],
             known=self.known[:, rows],
             past=self.past[:, rows],
             static=self.static[:, rows],
@@ -86,7 +92,7 @@ class Panel:
             self,
             dates=self.dates[: day + horizon],
             sales=self.sales[:, :day],
-            share=None if self.share is None else self.share[:, :day],
+            stocked=None if self.stocked is None else self.stocked[:, :day],
             known=self.known[:, :, : day + horizon],
             past=self.past[:, :, :day],
             horizon=horizon,
@@ -137,10 +143,10 @@ def build_panel(
         if gaps.any():
             notes.append(f"{int(gaps.sum())} days without a row count as days without a sale")
 
-    share = None
+    stocked = None
     if columns.availability:
-        share = _dense(shape, codes, at, history[columns.availability].to_numpy(np.float64))
-        share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
+        stocked = _dense(shape, codes, at, history[columns.availability].to_numpy(np.float64))
+        stocked = np.clip(np.nan_to_num(stocked, nan=1.0), 0.0, 1.0)
     past = _stack(shape, codes, at, history, columns.past_only)
     known = np.full((len(columns.known_future), len(keys), total + horizon), np.nan, np.float32)
     known[:, :, :total] = _stack(shape, codes, at, history, columns.known_future)
@@ -148,7 +154,7 @@ def build_panel(
         notes += _fill_future(known, total, horizon, future, keys, last, columns)
     static, categories = _static(history, codes, len(keys), columns.static, categories)
     return Panel(
-        keys, dates, sales, share, known, past, static, horizon, columns, categories, tuple(notes), missing_days, whole_keys
+        keys, dates, sales, stocked, known, past, static, horizon, columns, categories, tuple(notes), missing_days, whole_keys
     )  # fmt: skip
 
 
@@ -260,6 +266,8 @@ def _cut_spikes(sales: np.ndarray, factor: float) -> tuple[np.ndarray, int]:
     kept = count[enough] - np.maximum(1, count[enough] // 10)
     totals = np.cumsum(np.nan_to_num(ordered), axis=1)
     limit = factor * totals[np.arange(len(enough)), kept - 1] / kept
+    # What sells whole units is still seen to do so after the cut: its quantiles are whole, and 0 where most days are.
+    limit = np.where((np.nan_to_num(sales[enough]) % 1 == 0).all(1), np.rint(limit), limit)
     high = sales[enough] > limit[:, None]
     cut = sales.copy()
     cut[enough] = np.where(high, limit[:, None].astype(np.float32), sales[enough])

@@ -24,6 +24,7 @@ from ml.demand import Demand, evidence, exposed
 from ml.forecast import statistical
 from ml.forecast.boosted import threads
 from ml.forecast.config import RecurrentConfig
+from ml.forecast.drift import RECENT, common_drift, damping, drift_so_far, stretch
 from ml.forecast.panel import Panel
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Recurrent:
     horizon: int
     config: RecurrentConfig
     scaling: Scaling
+    damping: float
 
     def predict(self, panel: Panel, demand: np.ndarray, origin: int, horizon: int) -> np.ndarray:
         """Mean demand [N, H] of the days after `origin`."""
@@ -67,7 +69,7 @@ class Recurrent:
                 series = np.arange(start, min(start + _PREDICT_BATCH, len(mean)))
                 batch, level = windows.cut(series, np.full(len(series), origin))
                 mean[series] = _output(self.network, batch).cpu().numpy() * level[:, None]
-        return mean[:, :horizon]
+        return mean[:, :horizon] * windows.drift_so_far(origin) ** self.damping
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, everything else as JSON."""
@@ -75,6 +77,7 @@ class Recurrent:
 
         save_file({k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}, folder / _WEIGHTS)
         content = {"horizon": self.horizon, "config": self.config.model_dump(), "scaling": asdict(self.scaling)}
+        content["damping"] = self.damping
         (folder / _SHAPE).write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -87,7 +90,7 @@ class Recurrent:
         scaling = Scaling(known, past, stored["share"], tuple(stored["level"]))
         network = _network(config, content["horizon"], scaling, seed=0)
         network.load_state_dict(load_file(folder / _WEIGHTS))
-        return cls(network, content["horizon"], config, scaling)
+        return cls(network, content["horizon"], config, scaling, content["damping"])
 
 
 def fit_recurrent(panel: Panel, demand: Demand, horizon: int, config: RecurrentConfig, seed: int) -> Recurrent | None:
@@ -98,7 +101,7 @@ def fit_recurrent(panel: Panel, demand: Demand, horizon: int, config: RecurrentC
     # A window no longer than the history: what it would reach beyond is padding.
     config = config.model_copy(update={"window": max(min(config.window, days - 7), 7)})
     scaling = _scaling(panel, demand.expected)
-    model = Recurrent(_network(config, horizon, scaling, seed), horizon, config, scaling)
+    model = Recurrent(_network(config, horizon, scaling, seed), horizon, config, scaling, damping(days, horizon))
     _train(model, panel, demand, config.steps, seed)
     return model
 
@@ -127,7 +130,7 @@ class Windows:
         self.exposure = np.pad(exposed(panel.sales, panel.share)[:, : self.days], around)
         past = [self.seen[:, : pad + self.days].astype(np.float32)]
         if scaling.share:
-            past.append(np.pad(panel.share[:, : self.days], ((0, 0), (pad, 0))))
+            past.append(np.pad(panel.stocked[:, : self.days], ((0, 0), (pad, 0))))
         for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
             past.append(np.pad(_scaled(values[:, : self.days], centre, spread), ((0, 0), (pad, 0))))
         self.past = np.stack([np.pad(values, ((0, 0), (0, horizon))) for values in past], axis=2)
@@ -177,6 +180,25 @@ class Windows:
         rate = self.sales[rows, ahead] / np.where(exposure > 0, exposure, 1) / level[:, None]
         return np.minimum(rate, _LARGEST), exposure
 
+    def drifts(self, every: int = 7) -> np.ndarray:
+        """How far all series together moved from their levels after each origin [T], interpolated between every few."""
+        origins = np.arange(self.days - 1, 0, -every)[::-1]
+        rows = np.arange(len(self.sales))
+        found = []
+        for origin in origins:
+            days = stretch(int(origin), self.horizon, self.days)
+            ahead = slice(days.start + self.window, days.stop + self.window)
+            level = self._level(rows[:, None], np.full(len(rows), origin))
+            found.append(common_drift(self.sales[:, ahead], self.exposure[:, ahead], level))
+        return np.interp(np.arange(self.days), origins, found)
+
+    def drift_so_far(self, origin: int) -> float:
+        """How far all series together had moved from their levels by `origin`."""
+        rows = np.arange(len(self.demand))
+        recent = slice(max(origin + self.window - RECENT, 0), origin + self.window)
+        total, seen = self.demand[:, recent].sum(1), self.seen[:, recent].sum(1)
+        return drift_so_far(total, seen, self._level(rows[:, None], np.full(len(rows), origin)))
+
     def _level(self, rows: np.ndarray, origin: np.ndarray) -> np.ndarray:
         """Mean [B] of the last 28 days, or of the window where none of them was observed; never 0."""
         reach = min(28, self.window)
@@ -212,6 +234,7 @@ def _train(model: Recurrent, panel: Panel, demand: Demand, steps: int, seed: int
     windows = Windows(panel, demand.expected, model.horizon, model.config, model.scaling)
     rng = np.random.default_rng(seed)
     series, origin = _pool(panel, demand.expected)
+    drift = windows.drifts() ** model.damping
     optimizer = torch.optim.Adam(model.network.parameters(), lr=model.config.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.config.learning_rate, total_steps=steps + 1)
     model.network.train()
@@ -221,7 +244,7 @@ def _train(model: Recurrent, panel: Panel, demand: Demand, steps: int, seed: int
             pick = rng.integers(0, len(series), model.config.batch)
             chosen = series[pick], origin[pick]
             batch, level = windows.cut(*chosen)
-            target, exposure = windows.target(*chosen, level)
+            target, exposure = windows.target(*chosen, level * drift[chosen[1]])
             target, told = torch.from_numpy(target), evidence(exposure, level[:, None], demand.dispersion)
             weight = torch.from_numpy(np.minimum(level / level.mean(), 5)[:, None] * told)
             mean = _output(model.network, batch)
@@ -247,10 +270,21 @@ def _pool(panel: Panel, demand: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _output(network, batch: dict):
+    """Means [B, H], relative to the level.
+
+    The encoder's state after the last day known is what every lead day starts from. The library's own forward pass gives
+    lead day h the state of H - h days before that, so that tomorrow would be forecast without the newest fortnight.
+    """
     import torch
 
     device = next(network.parameters()).device
-    raw = network({name: values.to(device) for name, values in batch.items()})[..., 0]
+    batch = {name: values.to(device) for name, values in batch.items()}
+    past, known = batch["insample_y"], batch["futr_exog"]
+    window, horizon = past.shape[1], known.shape[1] - past.shape[1]
+    static = batch["stat_exog"].unsqueeze(1).expand(-1, window, -1)
+    states, _ = network.hist_encoder(torch.cat((past, batch["hist_exog"], static, known[:, :window]), dim=2))
+    state = states[:, -1:].expand(-1, horizon, -1)
+    raw = network.mlp_decoder(torch.cat((state, known[:, window:]), dim=2))[..., 0]
     return torch.nn.functional.softplus(raw) + 1e-4
 
 
@@ -288,7 +322,7 @@ def _scaling(panel: Panel, demand: np.ndarray) -> Scaling:
     return Scaling(
         tuple(_moments(values[:, : demand.shape[1]]) for values in panel.known),
         tuple(_moments(values) for values in panel.past),
-        panel.share is not None,
+        panel.stocked is not None,
         _moments(level),
     )
 

@@ -93,6 +93,8 @@ def test_a_wrong_decimal_point_does_not_set_the_level(spikes):
         series[3].loc[series[3].index[spike], "quantity"] = 10**9
     blend = check(run(pd.concat(series), horizon=14, config=QUICK), 30)
     assert blend[["mean", "q99"]].to_numpy().max() < 100
+    of_it = blend.loc[blend["sku"] == "P03", list(QUANTILE_COLUMNS)].to_numpy()
+    assert (of_it % 1 == 0).all()  # a product sold by the piece is not sold by the gram since
 
 
 def test_a_spike_in_every_series_does_not_either():

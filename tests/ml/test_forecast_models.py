@@ -9,8 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast import BoostedConfig, ForecastConfig, RecurrentConfig, load, predict, statistical, train
+from ml.demand import recover_demand
+from ml.forecast import (
+    BoostedConfig,
+    ForecastConfig,
+    RecurrentConfig,
+    drift,
+    load,
+    predict,
+    recurrent,
+    statistical,
+    train,
+)
 from ml.forecast.blend import greedy_weights
+from ml.forecast.panel import Columns, build_panel
 from ml.forecast.paths import Dependence, draw, fit_dependence
 
 
@@ -51,6 +63,30 @@ def test_the_lstm_learns_weekdays_and_promotions_and_comes_back_from_its_files(t
     assert not [p for p in (tmp_path / "model").iterdir() if p.suffix not in (".json", ".safetensors", ".ubj")]
     again, _, _ = predict(load(tmp_path / "model"), history, future)
     pd.testing.assert_frame_equal(forecasts, again)
+
+
+def test_the_lstm_forecasts_tomorrow_from_today():
+    panel = build_panel(weekly(25, 70).drop(columns=["promo", "weather"]), None, 0, Columns(), ForecastConfig())
+    demand = recover_demand(panel.sales)
+    model = recurrent.fit_recurrent(panel, demand, 14, RecurrentConfig(hidden=8, steps=1, window=28), seed=0)
+    windows = recurrent.Windows(panel, demand.expected, 14, model.config, model.scaling)
+    batch, _ = windows.cut(np.arange(25), np.full(25, 70))
+    other = batch | {"insample_y": batch["insample_y"].clone()}
+    other["insample_y"][:, -1] += 1
+    before, after = (recurrent._output(model.network, given).detach().numpy() for given in (batch, other))
+    assert (np.abs(after - before) > 1e-6).all()  # on every lead day, the first too
+
+
+def test_a_rise_seen_once_is_not_forecast_to_go_on_while_one_seen_often_is():
+    assert drift.damping(62, 14) > 0.5 > drift.damping(250, 14) > drift.damping(1100, 14) > 0
+    level = np.full(40, 10.0)
+    risen, seen = np.full((40, 14), 12.0), np.ones((40, 14))
+    assert drift.common_drift(risen, 0.5 * seen, level) == pytest.approx(2.4)
+    assert drift.drift_so_far(risen.sum(1), seen.sum(1), level) == pytest.approx(1.2)
+    assert drift.common_drift(0 * risen, seen, level) == drift.common_drift(risen, 0 * seen, level) == 1
+    assert [drift.stretch(*case) for case in ((50, 10, 100), (50, 5, 100), (98, 14, 100), (2, 14, 5))] == [
+        slice(50, 57), slice(50, 57), slice(93, 100), slice(0, 7)
+    ]  # fmt: skip
 
 
 def test_importing_forecasting_loads_no_heavy_library():
