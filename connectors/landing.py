@@ -19,6 +19,7 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -117,6 +118,10 @@ class ManifestStore(Protocol):
         ...
 
 
+WRITERS = 2
+"""Files of one batch that are written at the same time."""
+
+
 class Landing:
     """Writes and reads landed batches below one data location (any fsspec URL; a local folder by default)."""
 
@@ -152,38 +157,33 @@ class Landing:
         rejected = _by_entity(extract.rejected)
         files: list[LandedFile] = []
         accepted_at: dict[str, pa.Array] = {}
-        with duckdb.connect() as db:
+        with duckdb.connect() as db, ThreadPoolExecutor(max_workers=WRITERS) as writers:
             if self.filesystem is not None:
                 db.register_filesystem(self.filesystem)
-            changed = {}
-            for entity, received in extract.records.items():
-                distinct = entity in extract.distinct
-                landed = [f for f in self.manifest.files(source=source, entity=entity) if f["path"]]
-                known = [f["path"] for f in landed if not (distinct and f["batch_id"] in earlier)]
-                compared = known if known or not distinct else None
-                changed[entity] = self._changed(db, source, entity, received, batch_id, now, compared)
-        for entity in sorted(set(extract.records) | set(rejected)):
-            received, fresh = extract.records.get(entity), changed.get(entity)
-            path = None
-            if fresh is not None:
-                accepted_at[entity] = fresh.column("ordinal").combine_chunks()
-            if fresh is not None and fresh.num_rows:
-                path = f"{source}/{entity}/{batch_id}.parquet"
-                self._write(path, fresh)
-            accepted = 0 if fresh is None else fresh.num_rows
-            reasons = rejected.get(entity, {})
-            files.append(
-                LandedFile(
-                    batch_id=batch_id,
-                    source=source,
-                    entity=entity,
-                    path=path,
-                    accepted=accepted,
-                    unchanged=(0 if received is None else received.num_rows) - accepted,
-                    quarantined=sum(reasons.values()),
-                    reasons=reasons,
+            written: list[Future[None]] = []
+            for entity in sorted(set(extract.records) | set(rejected)):
+                received, reasons, path, accepted = extract.records.get(entity), rejected.get(entity, {}), None, 0
+                if received is not None:
+                    known = self._comparable(source, entity, entity in extract.distinct, earlier)
+                    fresh = self._changed(db, source, entity, received, batch_id, now, known)
+                    accepted_at[entity], accepted = fresh.column("ordinal").combine_chunks(), fresh.num_rows
+                    if accepted:
+                        path = f"{source}/{entity}/{batch_id}.parquet"
+                        written.append(writers.submit(self._write, path, fresh))
+                files.append(
+                    LandedFile(
+                        batch_id=batch_id,
+                        source=source,
+                        entity=entity,
+                        path=path,
+                        accepted=accepted,
+                        unchanged=(0 if received is None else received.num_rows) - accepted,
+                        quarantined=sum(reasons.values()),
+                        reasons=reasons,
+                    )
                 )
-            )
+            for write in written:
+                write.result()
         if extract.rejected.num_rows:
             self._write(f"{source}/_quarantine/{batch_id}.parquet", extract.rejected)
         rows = [{k: v for k, v in vars(f).items() if k != "sequence"} for f in files]
@@ -202,6 +202,13 @@ class Landing:
                 "It will be pulled again from the newer position."
             )
         return Landed(batch_id, tuple(files), accepted_at)
+
+    def _comparable(self, source: str, entity: str, distinct: bool, earlier: Collection[str]) -> list[str] | None:
+        """The landed files that may hold earlier versions of records just received; None when there is nothing at all
+        to compare them with, not even each other."""
+        landed = [f for f in self.manifest.files(source=source, entity=entity) if f["path"]]
+        known = [f["path"] for f in landed if not (distinct and f["batch_id"] in earlier)]
+        return known if known or not distinct else None
 
     def _changed(
         self,
@@ -247,19 +254,28 @@ class Landing:
     def _unchanged(self, db: duckdb.DuckDBPyConnection, files: list[str], received: pa.Table) -> np.ndarray:
         """Ordinals of the received records (record_id, ordinal, content_hash) whose version before them is the same:
         the newest landed one, or the one before them in the batch."""
-        known = "SELECT record_id, content_hash FROM received LIMIT 0"
-        if files:
-            # Only the records at hand are looked up, so that memory follows the batch and not the history.
-            known = (
-                "SELECT record_id, arg_max(content_hash, (ingested_at, ordinal)) AS content_hash "
-                "FROM read_parquet($files) SEMI JOIN received USING (record_id) GROUP BY record_id"
-            )
         # A table of its own: into an Arrow one DuckDB would push comparisons that Arrow cannot make.
         db.register("received_arrow", received)
         db.execute("CREATE OR REPLACE TEMP TABLE received AS SELECT *, hash(record_id) AS id_hash FROM received_arrow")
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE landed (ordinal BIGINT, same BOOLEAN, place STRUCT(a TIMESTAMPTZ, b BIGINT))"
+        )
+        if files:
+            # Only the records at hand are looked up, so that memory follows the batch and not the history.
+            db.execute(
+                "INSERT INTO landed SELECT received.ordinal, known.content_hash = received.content_hash, "
+                "row(known.ingested_at, known.ordinal) FROM read_parquet($files) AS known JOIN received USING (record_id)",
+                {"files": [self.duckdb_path(path) for path in files]},
+            )
         found = db.execute(
-            f"""
-            WITH known AS ({known}),
+            """
+            -- Few records have more than one landed version, of which the newest counts.
+            WITH several AS (SELECT ordinal FROM landed GROUP BY ordinal HAVING count(*) > 1),
+            newest AS (
+                SELECT ordinal, same FROM landed ANTI JOIN several USING (ordinal)
+                UNION ALL
+                SELECT ordinal, arg_max(same, place) AS same FROM landed SEMI JOIN several USING (ordinal) GROUP BY ordinal
+            ),
             repeated AS (SELECT id_hash FROM received GROUP BY id_hash HAVING count(*) > 1),
             -- A record that comes several times in one batch is compared with the version before it.
             versions AS (
@@ -269,10 +285,9 @@ class Landing:
             )
             SELECT ordinal FROM versions WHERE content_hash = previous
             UNION ALL
-            SELECT ordinal FROM received JOIN known USING (record_id, content_hash)
-            WHERE ordinal NOT IN (SELECT ordinal FROM versions WHERE previous IS NOT NULL)
-            """,
-            {"files": [self.duckdb_path(path) for path in files]} if files else {},
+            SELECT ordinal FROM newest
+            WHERE same AND ordinal NOT IN (SELECT ordinal FROM versions WHERE previous IS NOT NULL)
+            """
         )
         return found.fetchnumpy()["ordinal"]
 

@@ -43,7 +43,8 @@ def open_delimited(
             CREATE TEMP TABLE source_rows AS SELECT * FROM read_csv(
                 {literal(str(text))}, auto_detect => false, header => true, skip => {reading.skip_rows},
                 delim => {literal(delimiter)}, quote => '"', escape => '"', columns => {{{names}}},
-                strict_mode => true, null_padding => false, max_line_size => {LONGEST_LINE})
+                strict_mode => true, null_padding => false, max_line_size => {LONGEST_LINE},
+                buffer_size => {2 * LONGEST_LINE})
             """
         )
         db.execute(f"CREATE TEMP VIEW source AS SELECT rowid + {first_row} AS file_row, * FROM source_rows")

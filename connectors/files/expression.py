@@ -29,6 +29,7 @@ from connectors.files.values import (
     as_date,
     as_flag,
     as_instant,
+    as_text,
     as_time,
     first_line,
     literal,
@@ -127,10 +128,15 @@ def _tree(text: str) -> dict[str, Any]:
     return node["select_list"][0]
 
 
-def compile_expression(text: str, scope: Scope) -> Value:
-    """SQL for one expression of a mapping. Raises ExpressionError naming what is not allowed."""
+def compile_expression(text: str, scope: Scope, kind: Kind | None = None) -> Value:
+    """SQL for one expression of a mapping; a text, date or time is converted to `kind`, a date or an instant, unless it
+    gathers rows. Raises ExpressionError naming what is not allowed."""
+    compiler = Compiler(scope, text)
     try:
-        return Compiler(scope, text).value(parse(text))
+        value = compiler.value(parse(text))
+        if kind and value.kind in (Kind.TEXT, Kind.DATE, Kind.TIME) and value.kind is not kind and not value.aggregate:
+            value = compiler.date_of(value) if kind is Kind.DATE else compiler.instant_of(value)
+        return value
     except RecursionError as error:
         raise ExpressionError(
             f"The expression {text[:60]!r}... is nested too deeply; split it into `values`."
@@ -294,7 +300,7 @@ class Compiler:
     def made(self, sql: str, kind: Kind, *sources: Value, computed: bool = False) -> Value:
         columns = frozenset().union(*(s.columns for s in sources))
         unread = tuple(dict.fromkeys(u for s in sources for u in s.unread))
-        return Value(sql, kind, computed, columns, any(s.aggregate for s in sources), unread)
+        return Value(sql, kind, computed, columns, any(s.aggregate for s in sources), unread=unread)
 
     def converted(self, sql: str, kind: Kind, x: Value) -> Value:
         """`x` converted by `sql`, remembering where that did not work."""
@@ -339,13 +345,9 @@ class Compiler:
         return self.like(f"{function}({', '.join(v.sql for v in values)})", values)
 
     def text_of(self, x: Value) -> Value:
-        if x.kind is Kind.NUMBER:
-            # A whole number that pandas or a spreadsheet made a float is the same code: 13085.0 is 13085.
-            whole = f"(CASE WHEN {x.sql} = trunc({x.sql}) AND abs({x.sql}) < 1e15 THEN TRY_CAST({x.sql} AS BIGINT) END)"
-            return self.made(f"coalesce(CAST({whole} AS VARCHAR), CAST({x.sql} AS VARCHAR))", Kind.TEXT, x)
         if x.kind is Kind.OTHER:
             raise self.refuse("a list or structure cannot be used as a value.")
-        return x if x.kind is Kind.TEXT else self.made(f"CAST({x.sql} AS VARCHAR)", Kind.TEXT, x)
+        return x if x.kind is Kind.TEXT else self.made(as_text(x), Kind.TEXT, x)
 
     def number_of(self, x: Value) -> Value:
         if x.kind is Kind.TEXT:

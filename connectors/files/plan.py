@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from connectors.errors import PermanentError
 from connectors.files import validate
 from connectors.files.expression import column_names, compile_condition, compile_expression
+from connectors.files.lookups import TIMES, Lookups
 from connectors.files.mapping import KindMapping, Mapping, RecordMapping
 from connectors.files.readers import column_name
 from connectors.files.validate import Check, final, raw
-from connectors.files.values import ExpressionError, Kind, Scope, Value, kind_of, literal, quote
+from connectors.files.values import ExpressionError, Kind, Scope, Value, literal, of_column, quote
 from connectors.records import ENTITIES, Record, field_type
 
 
@@ -54,14 +55,24 @@ class RecordPlan:
     members: str | None
     numbered: bool
 
+    def queries(self) -> list[str]:
+        """All its SQL."""
+        twins = [sql for two in (self.repeats, self.conflicts) if two for sql in (two.hashes, two.rows)]
+        return [self.query, *twins, *([self.members] if self.members else [])]
+
 
 @dataclass(frozen=True)
 class KindPlan:
     """What `importer` runs for one kind of one file. `base` selects from the view `source`; `customer_ids` are the
-    argument SQLs whose hashes it expects in the tables of those names."""
+    argument SQLs whose hashes it expects in the tables of those names, `lookups` the tables it expects, with their
+    queries. `streamed_base` is the same without lookups, for files too large to be gone through twice. The records'
+    queries expect `payload` beside the columns of `base`; `made_of_a_row` counts the records that a row becomes."""
 
     base: str
+    streamed_base: str
+    lookups: Dict[str, str]
     payload: str
+    made_of_a_row: str
     base_reasons: tuple[tuple[str, str], ...]
     skips: range
     customer_ids: Dict[str, str]
@@ -82,6 +93,7 @@ class Draft:
 
 
 NO_RULE = ("no_rule_applies", "no record of the mapping applies to this row")
+_TIME_FIELDS = {"DATE": Kind.DATE, "TIMESTAMPTZ": Kind.INSTANT}
 CONFLICT = ("key_repeated", "the file has this key more than once, with different values")
 
 
@@ -106,46 +118,52 @@ class _Compiler:
     def __init__(self, mapping: Mapping, name: str, columns: Dict[str, str], latest: dt.datetime):
         self.mapping, self.kind, self.latest, self.types = mapping, mapping.kind(name), latest, columns
         self.file_columns = {
-            column: Value(column_name(column), kind_of(sql_type), columns=frozenset([column]))
-            for column, sql_type in columns.items()
+            column: of_column(column_name(column), column, sql_type) for column, sql_type in columns.items()
         }
         self.names = dict(self.file_columns)
         self.customer_ids: dict[str, str] = {}
         self.hoisted: dict[str, str] = {}
+        self.lookups = Lookups()
+        # The same names without a column of `base` in them: lookups are made before it.
+        self.spelled = dict(self.file_columns)
         self.used: set[str] = set()
 
     def compile(self) -> KindPlan:
         rules = {**self.kind.quarantine, **self.kind.skip}
-        steps = []
+        steps: list[dict[str, str]] = []
         decisive = self.decisive_values([*rules.values(), *(record.when or "TRUE" for record in self.kind.records)])
         for name, text in self.kind.values.items():
             self.names[name] = value = self.expression(text)
+            self.spelled[name] = compile_expression(text, self.scope(names=self.spelled, hoisted=None))
             if name in decisive:
-                steps.append(f"{value.sql} AS {quote(f'v:{name}')}")
+                steps.append({f"v:{name}": value.sql})
                 self.names[name] = replace(value, sql=quote(f"v:{name}"))
         conditions = [self.condition(record.when) if record.when else "TRUE" for record in self.kind.records]
+        steps.append({f"w:{i}": sql for i, sql in enumerate(conditions)})
         whens = [quote(f"w:{i}") for i in range(len(conditions))]
-        steps.append(", ".join(f"{sql} AS {alias}" for sql, alias in zip(conditions, whens, strict=True)))
         arms = "".join(f"WHEN {self.condition(text)} THEN {i} " for i, text in enumerate(rules.values()))
         drafts = [self.draft(record) for record in self.kind.records]
-        # Every column is known to be used or not from here on.
-        payload = self.payload(self.payload_columns())
-        records = [
-            self.record(i, draft, when, payload) for i, (draft, when) in enumerate(zip(drafts, whens, strict=True))
-        ]
+        records = [self.record(i, draft, when) for i, (draft, when) in enumerate(zip(drafts, whens, strict=True))]
         own = [i for i, record in enumerate(self.kind.records) if not record.one_per] or range(len(whens))
         applies = " OR ".join(f"coalesce({whens[i]}, FALSE)" for i in own)
         # Where a condition cannot be decided because a value cannot be read, that record's checks say which.
         undecided = " ".join(f"WHEN ({whens[i]}) IS NULL THEN {i}" for i in own)
         maybe = f"CASE WHEN {applies} THEN NULL {undecided} END"
         nothing = f"NOT ({applies}) AND ({maybe}) IS NULL"
-        routed = (
-            f"CAST(CASE {arms}WHEN {nothing} THEN {len(rules)} END AS SMALLINT) AS base_reason, "
-            f"CAST({maybe} AS SMALLINT) AS maybe"
-        )
+        routed = {
+            "base_reason": f"CAST(CASE {arms}WHEN {nothing} THEN {len(rules)} END AS SMALLINT)",
+            "maybe": f"CAST({maybe} AS SMALLINT)",
+        }
+        # Every column is known to be used or not from here on.
+        payload = self.payload(self.payload_columns())
+        made_of_a_row = " + ".join(f"CAST(coalesce({whens[i]}, FALSE) AS INTEGER)" for i in own)
+        later = " ".join([payload, made_of_a_row, *(sql for record in records for sql in record.queries())])
         return KindPlan(
-            base=self.base(steps, routed),
+            base=self.base(steps, routed, later),
+            streamed_base=self.base(steps, routed, later, streamed=True),
+            lookups=self.lookups.tables,
             payload=payload,
+            made_of_a_row=made_of_a_row,
             base_reasons=(*((name, f"rule of the mapping: {text}") for name, text in rules.items()), NO_RULE),
             skips=range(len(self.kind.quarantine), len(rules)),
             customer_ids={alias: sql for sql, alias in self.customer_ids.items()},
@@ -168,7 +186,7 @@ class _Compiler:
     # -- Expressions ---------------------------------------------------------------------------------------------------
 
     def scope(self, **changes: object) -> Scope:
-        return Scope(
+        usual = Scope(
             self.names,
             self.file_columns,
             timezone=self.mapping.timezone,
@@ -176,13 +194,25 @@ class _Compiler:
             personal=self.mapping.personal,
             customer_ids=self.customer_ids,
             hoisted=self.hoisted,
-            **changes,
         )
+        return replace(usual, **changes)
 
-    def expression(self, text: str, **changes: object) -> Value:
-        value = compile_expression(text, self.scope(**changes))
+    def expression(self, text: str, kind: Kind | None = None, **changes: object) -> Value:
+        value = compile_expression(text, self.scope(**changes), kind)
         self.used |= value.columns
         return value
+
+    def field(self, text: str, kind: Kind | None, **changes: object) -> Value:
+        """The value of a field; `kind` says that it must be a date or an instant."""
+        ids: dict[str, str] = {}
+        spelled = self.scope(**changes, names=self.spelled, hoisted=None, customer_ids=ids)
+        value = compile_expression(text, spelled, kind)
+        if value.kind in TIMES and len(value.columns) == 1 and not value.aggregate and not ids:
+            (column,) = value.columns
+            if value.sql != self.file_columns[column].sql:
+                self.used.add(column)
+                return self.lookups.add(column, value)
+        return self.expression(text, kind, **changes)
 
     def condition(self, text: str) -> str:
         value = compile_condition(text, self.scope())
@@ -204,20 +234,26 @@ class _Compiler:
         kept = self.used | set(self.mapping.keep_columns)
         return [column for column in self.file_columns if column in kept and column not in self.mapping.personal]
 
-    def base(self, steps: list[str], routed: str) -> str:
+    def base(self, steps: list[dict[str, str]], routed: dict[str, str], later: str, streamed: bool = False) -> str:
+        """SQL of the rows with what concerns all records: the columns that the SQL `later` mentions, and those of
+        `routed`. Each of `steps` (name -> SQL) may use the names of those before it."""
         kept = self.used | set(self.mapping.keep_columns)
-        columns = [column for column in self.file_columns if column in kept]
-        selected = "".join(f", source.{column_name(column)}" for column in columns)
-        hashes = "".join(f", {quote(alias)}.hash AS {quote(alias)}" for alias in self.customer_ids.values())
-        joins = "".join(
+        columns = [f"s:{column}" for column in self.file_columns if column in kept]
+        query = "SELECT source.file_row" + "".join(f", source.{quote(name)}" for name in columns)
+        query += "".join(f", {quote(alias)}.hash AS {quote(alias)}" for alias in self.customer_ids.values())
+        query += "".join(f", {sql} AS {quote(alias)}" for sql, alias in self.hoisted.items())
+        query += self.lookups.anew if streamed else "".join(f", {quote(name)}" for name in self.lookups.names)
+        query += " FROM source" + "".join(
             f" LEFT JOIN customer_hashes AS {quote(alias)} ON {quote(alias)}.id = {sql}"
             for sql, alias in self.customer_ids.items()
         )
-        once = "".join(f", {sql} AS {quote(alias)}" for sql, alias in self.hoisted.items())
-        query = f"SELECT source.file_row{selected}{hashes}{once} FROM source{joins}"
+        query += "" if streamed else self.lookups.joins
         for step in steps:
-            query = f"SELECT *, {step} FROM ({query})"
-        return f"SELECT *, {routed} FROM ({query})"
+            query = f"SELECT *{_columns(step)} FROM ({query})"
+        names = [*columns, *self.customer_ids.values(), *self.hoisted.values(), *self.lookups.names]
+        names += [name for step in steps for name in step]
+        shown = "".join(f", {quote(name)}" for name in names if quote(name) in later)
+        return f"SELECT file_row{shown}{_columns(routed)} FROM ({query})"
 
     def payload(self, columns: list[str]) -> str:
         parts = []
@@ -227,7 +263,7 @@ class _Compiler:
             if self.types[column] in ("FLOAT", "DOUBLE"):
                 # JSON knows no NaN and no infinity.
                 sql = f"CASE WHEN isfinite({sql}) THEN {sql} END"
-            elif value.kind in (Kind.DATE, Kind.TIME, Kind.INSTANT):
+            elif value.kind in TIMES:
                 sql = f"CAST({sql} AS VARCHAR)"
             parts.append(f"{literal(column)}, {sql}")
         return f"CAST(json_object({', '.join(parts)}) AS VARCHAR)"
@@ -241,8 +277,9 @@ class _Compiler:
         values = {}
         for name, text in record.fields.items():
             try:
-                values[name] = self.expression(
+                values[name] = self.field(
                     text,
+                    _TIME_FIELDS.get(validate.sql_type(field_type(model, name)[0])),
                     allow_aggregates=grouped and name not in record.one_per,
                     line_ids=lines,
                     fields={} if grouped else {f: Value(final(f), Kind.TEXT) for f in model.model_fields},
@@ -257,7 +294,7 @@ class _Compiler:
             raise PermanentError(f"{record.entity}: line_id() cannot be made of the field it makes.")
         return Draft(record, model, values, late, lines[0] if lines else ())
 
-    def record(self, index: int, draft: Draft, when: str, payload: str) -> RecordPlan:
+    def record(self, index: int, draft: Draft, when: str) -> RecordPlan:
         record, model, values = draft.record, draft.model, draft.values
         latest = None if model.plannable else self.latest
         every = [c for n in model.model_fields if n in values for c in validate.checks(model, n, values[n], latest)]
@@ -268,7 +305,7 @@ class _Compiler:
         absent = [n for n in model.model_fields if n not in values]
 
         def fields_of(which: str) -> str:
-            return self.converted(model, values, early, self.rows(index, draft, which, payload), absent)
+            return self.converted(model, values, early, self.rows(index, draft, which), absent)
 
         fields = fields_of(chosen)
         among = fields_of(f"{chosen} AND file_row IN (SELECT file_row FROM candidates)")
@@ -298,7 +335,7 @@ class _Compiler:
                     f"The mapping {self.mapping.source} gives {record.entity} no {name}; add it to fields or defaults."
                 )
 
-    def rows(self, index: int, draft: Draft, chosen: str, payload: str) -> str:
+    def rows(self, index: int, draft: Draft, chosen: str) -> str:
         values, record = draft.values, draft.record
         if record.one_per:
             keys = ", ".join(values[n].sql for n in record.one_per)
@@ -315,10 +352,10 @@ class _Compiler:
             )
         raws = "".join(_raws(values, n) for n in values if n not in draft.late)
         if not draft.line:
-            return f"SELECT file_row, maybe, {payload} AS payload{raws} FROM base WHERE {chosen}"
+            return f"SELECT file_row, maybe, payload{raws} FROM base WHERE {chosen}"
         # What a line_id field is made of besides the id comes along; what nothing uses is pruned by DuckDB.
         return (
-            f"SELECT file_row, {payload} AS payload{raws}, * EXCLUDE (file_row, base_reason, ordinal), "
+            f"SELECT file_row, payload{raws}, * EXCLUDE (file_row, payload, base_reason, ordinal), "
             f"coalesce(ordinal, 1) AS ordinal FROM base LEFT JOIN repeats_{index} USING (file_row) WHERE {chosen}"
         )
 
@@ -354,6 +391,10 @@ class _Compiler:
             f"SELECT file_row, {shown}, {validate.record_id_sql(model)} AS record_id, payload, "
             f"{reason} AS reason{counted}{keys} FROM ({fields})"
         )
+
+
+def _columns(made: Dict[str, str]) -> str:
+    return "".join(f", {sql} AS {quote(name)}" for name, sql in made.items())
 
 
 def _raws(values: Dict[str, Value], name: str) -> str:

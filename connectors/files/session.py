@@ -23,6 +23,8 @@ from connectors.records import arrow_schema
 
 KEPT_ROWS = 1_200_000
 """Files of up to so many rows are mapped once and kept; the rows of larger ones are mapped chunk by chunk."""
+SAMPLE, SHARED_BY = 100_000, 1.5
+"""When the first rows of a file become more records than this each, their payload is made once and kept for all."""
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Session:
     ):
         self.db, self.plan, self.table, self.hash_key, self.chunk_rows = db, plan, table, hash_key, chunk_rows
         self.own = any(not record.grouped for record in plan.records)
+        self.whole = table.last_row <= KEPT_ROWS
 
     def prepare(self) -> None:
         """Customer hashes, repeated lines, keys that contradict each other, and records gathered from many rows."""
@@ -63,9 +66,18 @@ class Session:
         db = self.db
         db.execute("CREATE TEMP TABLE set_aside (file_row BIGINT, entity VARCHAR, reason VARCHAR, detail VARCHAR)")
         db.execute("CREATE TEMP TABLE bad_groups (none INTEGER)")
-        whole = self.table.last_row <= KEPT_ROWS
-        db.execute(f"CREATE TEMP {'TABLE' if whole else 'VIEW'} base_rows AS {self.plan.base}")
-        db.execute("CREATE TEMP VIEW base AS SELECT * FROM base_rows")
+        if self.whole:
+            for name, query in self.plan.lookups.items():
+                db.execute(f"CREATE TEMP TABLE {name} AS {query}")
+        self.rows = self.plan.base if self.whole else self.plan.streamed_base
+        (self.shared,) = db.execute(
+            f"SELECT avg({self.plan.made_of_a_row}) > {SHARED_BY} FROM (SELECT * FROM ({self.rows}) LIMIT {SAMPLE})"
+        ).fetchone()
+        if self.whole:
+            self.rows = self._kept("base_rows", self.rows)
+            db.execute(f"CREATE TEMP VIEW base AS {self.rows}")
+        else:
+            db.execute(f"CREATE TEMP VIEW base AS {self._with_payload(self.rows)}")
         for record in self.plan.records:
             db.execute(f"CREATE TEMP TABLE repeats_{record.index} (file_row BIGINT, ordinal BIGINT)")
             if record.repeats and self._has_candidates(record.repeats):
@@ -128,6 +140,14 @@ class Session:
             )
             self._aside(record.entity, check.reason, check.detail, f"SELECT {record.members}")
 
+    def _kept(self, table: str, rows: str) -> str:
+        """The rows with their payload: kept as a table, in which the payload is when several records need it."""
+        self.db.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {self._with_payload(rows) if self.shared else rows}")
+        return f"SELECT * FROM {table}" if self.shared else self._with_payload(f"SELECT * FROM {table}")
+
+    def _with_payload(self, rows: str) -> str:
+        return f"SELECT *, {self.plan.payload} AS payload FROM ({rows})"
+
     def chunks(self) -> Iterator[tuple[int, int]]:
         low = 0
         while low < self.table.last_row:
@@ -136,11 +156,10 @@ class Session:
             low = high
 
     def chunk(self, low: int, high: int) -> Chunk:
-        rows = f"SELECT * FROM base_rows WHERE file_row BETWEEN {low} AND {high}"
-        if self.table.last_row > KEPT_ROWS:
+        rows = f"SELECT * FROM ({self.rows}) WHERE file_row BETWEEN {low} AND {high}"
+        if not self.whole:
             self.db.execute("DROP VIEW base")
-            self.db.execute(f"CREATE OR REPLACE TEMP TABLE base_chunk AS {rows}")
-            rows = "SELECT * FROM base_chunk"
+            rows = self._kept("base_chunk", rows)
         self.db.execute(f"CREATE OR REPLACE TEMP VIEW base AS {rows}")
         return ChunkReader(self, low, high).read()
 
@@ -181,7 +200,7 @@ class ChunkReader:
         details = [detail for _, detail in plan.base_reasons]
         skips = f"base_reason BETWEEN {plan.skips.start} AND {plan.skips.stop - 1}"
         table = self.db.sql(
-            f"SELECT file_row, base_reason AS reason, {plan.payload} AS payload FROM base "
+            f"SELECT file_row, base_reason AS reason, payload FROM base "
             f"WHERE base_reason IS NOT NULL AND NOT ({skips}) ORDER BY file_row"
         ).to_arrow_table()
         self._reject(plan.entity, table, codes, details)
@@ -194,7 +213,7 @@ class ChunkReader:
             "SELECT DISTINCT entity, reason, detail FROM set_aside ORDER BY ALL"
         ).fetchall():
             table = self.db.execute(
-                f"SELECT file_row, 0 AS reason, {self.session.plan.payload} AS payload FROM base SEMI JOIN "
+                "SELECT file_row, 0 AS reason, payload FROM base SEMI JOIN "
                 "(SELECT file_row FROM set_aside WHERE entity = $entity AND reason = $reason) USING (file_row)",
                 {"entity": entity, "reason": reason},
             ).to_arrow_table()

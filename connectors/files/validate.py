@@ -14,7 +14,7 @@ import datetime as dt
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ import pyarrow as pa
 from pydantic_core import PydanticUndefined
 
 from connectors.errors import PermanentError
-from connectors.files.values import Kind, Scope, Value, as_date, as_flag, as_instant, literal
+from connectors.files.values import Kind, Scope, Value, as_date, as_flag, as_instant, as_text, literal
 from connectors.records import KEY_SEPARATOR, Record, field_type
 
 
@@ -89,17 +89,14 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
     target, r, kind = sql_type(arrow), raw(name), value.kind
     if kind is Kind.NOTHING:
         return f"CAST(NULL AS {target})"
-    given = Value(r, kind)
+    given = replace(value, sql=r)
     if kind is Kind.OTHER:
         raise PermanentError(f"{model.entity}.{name} cannot take a list or structure; name a plain column.")
     if target == "VARCHAR":
         if kind is Kind.TEXT:
             # trim() is only called for the few texts that begin with a blank.
             return f"CASE WHEN {r} <> '' AND NOT starts_with({r}, ' ') THEN {r} WHEN trim({r}) <> '' THEN {r} END"
-        if kind is Kind.NUMBER:
-            whole = f"CASE WHEN {r} = trunc({r}) AND abs({r}) < 1e15 THEN TRY_CAST({r} AS BIGINT) END"
-            return f"coalesce(CAST({whole} AS VARCHAR), CAST({r} AS VARCHAR))"
-        return f"CAST({r} AS VARCHAR)"
+        return as_text(given)
     if target == "DATE":
         return as_date(given, scope)
     if target == "TIMESTAMPTZ":
@@ -125,7 +122,7 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
         )
     if target == "DOUBLE":
         return f"CASE WHEN isfinite(CAST({r} AS DOUBLE)) THEN CAST({r} AS DOUBLE) END"
-    if value.computed and target != "BIGINT":
+    if value.whole or (value.computed and target != "BIGINT"):
         return f"TRY_CAST({r} AS {target})"
     return f"CASE WHEN TRY_CAST({r} AS {target}) = {r} THEN TRY_CAST({r} AS {target}) END"
 

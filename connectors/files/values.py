@@ -34,7 +34,7 @@ class Value:
     """A compiled expression: SQL over the scope's columns, its kind, and what it was made from.
 
     `computed`: a number that arithmetic made, which is rounded to its field's decimals; one straight from a column must
-    fit as it is. `columns` are the file's columns it reads.
+    fit as it is. `whole`: a number of a type that has no decimals. `columns` are the file's columns it reads.
     """
 
     sql: str
@@ -42,6 +42,7 @@ class Value:
     computed: bool = False
     columns: frozenset[str] = frozenset()
     aggregate: bool = False
+    whole: bool = False
     unread: tuple[str, ...] = ()
     """Conditions under which a text inside could not be converted; where one holds, an absent value is a mistake."""
 
@@ -82,10 +83,15 @@ def kind_of(sql_type: str) -> Kind:
     return {"DATE": Kind.DATE, "BOOLEAN": Kind.FLAG}.get(name, Kind.TEXT)
 
 
-_NUMERIC = {
+_WHOLE = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
-    "FLOAT", "DOUBLE",
 }  # fmt: skip
+_NUMERIC = _WHOLE | {"FLOAT", "DOUBLE"}
+
+
+def of_column(sql: str, name: str, sql_type: str) -> Value:
+    """The plain value of a file's column of this DuckDB type."""
+    return Value(sql, kind_of(sql_type), columns=frozenset([name]), whole=sql_type.upper() in _WHOLE)
 
 
 def quote(name: str) -> str:
@@ -127,6 +133,14 @@ def _is_iso(text: str, *, time: bool) -> str:
         f"WHEN 10 THEN TRUE WHEN 16 THEN {minutes} WHEN 19 THEN {minutes} AND {seconds} "
         f"ELSE strlen({text}) BETWEEN 21 AND 26 AND {minutes} AND {seconds} AND {fraction} END)"
     )
+
+
+def as_text(x: Value) -> str:
+    if x.kind is Kind.NUMBER and not x.whole:
+        # A whole number that pandas or a spreadsheet made a float is the same code: 13085.0 is 13085.
+        whole = f"CASE WHEN {x.sql} = trunc({x.sql}) AND abs({x.sql}) < 1e15 THEN TRY_CAST({x.sql} AS BIGINT) END"
+        return f"coalesce(CAST({whole} AS VARCHAR), CAST({x.sql} AS VARCHAR))"
+    return f"CAST({x.sql} AS VARCHAR)"
 
 
 def as_time(x: Value) -> str:

@@ -41,8 +41,14 @@ def by_sql(entity, rows: pa.Table, latest=NOW):
         columns = {name: types[f"s:{name}"] for name in rows.column_names}
         plan = compile_kind(mapping_of(entity), "orders", columns, latest)
         db.execute("CREATE TEMP TABLE set_aside (file_row BIGINT)")
-        db.execute(f"CREATE TEMP TABLE base AS {plan.base}")
-        found = db.sql(f"SELECT * FROM ({plan.records[0].query}) ORDER BY file_row").to_arrow_table()
+        for name, query in plan.lookups.items():
+            db.execute(f"CREATE TEMP TABLE {name} AS {query}")
+        results = []
+        for base in (plan.base, plan.streamed_base):
+            db.execute(f"CREATE OR REPLACE TEMP TABLE base AS SELECT *, {plan.payload} AS payload FROM ({base})")
+            results.append(db.sql(f"SELECT * FROM ({plan.records[0].query}) ORDER BY file_row").to_arrow_table())
+    found, streamed = results
+    assert found == streamed
     checks = plan.records[0].checks
     accepted = found.select(arrow_schema(entity).names)
     return [
