@@ -5,6 +5,7 @@ Does not belong here: where the history comes from, what is ordered from it, sch
 
     result = forecast(history, future, horizon=14, known_future=["discount"], availability="in_stock_share")
     model = train(history, horizon=14); model.save(folder); predict(load(folder), history)
+    parts = explain(model, history, series=[(sku, location)]); sentence(parts[parts["date"] == day])
     paths = sample_paths(result.forecasts, n=200, seed=1, dependence=result.dependence)
 """
 
@@ -21,6 +22,7 @@ from ml.forecast.config import (
     RecurrentConfig,
 )
 from ml.forecast.errors import ArtefactError, ForecastError
+from ml.forecast.explaining import explain, sentence
 from ml.forecast.model import ForecastResult, Model, forecast, predict, train
 from ml.forecast.paths import Dependence, Paths, sample_paths
 
@@ -38,9 +40,11 @@ __all__ = [
     "Model",
     "Paths",
     "RecurrentConfig",
+    "explain",
     "forecast",
     "load",
     "predict",
     "sample_paths",
+    "sentence",
     "train",
 ]

@@ -14,13 +14,15 @@ import numpy as np
 from ml.demand import evidence
 from ml.forecast.config import BoostedConfig
 from ml.forecast.drift import damping
-from ml.forecast.features import FeatureBuilder
+from ml.forecast.features import Block, FeatureBuilder
 
 if TYPE_CHECKING:
     import xgboost
 
 # Targets are relative to the series' level; a single day further out is the business of the quantiles.
 _LARGEST = 20.0
+# On fewer rows threads wait for each other longer than they work; a row's Shapley values cost as much as many predictions.
+_ROWS_FOR_THREADS, _SHAPLEY_COST = 150_000, 200
 
 
 @dataclass
@@ -37,16 +39,38 @@ class Boosted:
         count = len(block.level)
         if not count:
             return np.zeros((0, horizon), np.float32)
+        self._use_threads(count * horizon)
+        mean = self.booster.inplace_predict(self._matrix(block), validate_features=False).reshape(count, horizon)
+        return np.minimum(mean, _LARGEST) * block.level[:, None] * builder.drift_so_far(origin) ** self.damping
+
+    def factors(
+        self, builder: FeatureBuilder, origin: int, horizon: int, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For the series in `rows`: mean demand [n, H] as `predict` gives it, and the logarithm of the factor that each
+        feature of `names` multiplies it by [n, H, F] (Shapley values)."""
+        import xgboost
+
+        block = builder.block(origin, horizon, rows)
+        shape = (len(rows), horizon)
+        self._use_threads(len(rows) * horizon * _SHAPLEY_COST)
+        shapley = self.booster.predict(xgboost.DMatrix(self._matrix(block)), pred_contribs=True)
+        mean = np.minimum(np.exp(shapley.sum(1)), _LARGEST).reshape(shape)
+        mean = mean * block.level[:, None] * builder.drift_so_far(origin) ** self.damping
+        return mean.astype(np.float64), shapley[:, :-1].reshape(*shape, -1).astype(np.float64)
+
+    def _matrix(self, block: Block) -> np.ndarray:
+        """The block's features [N * H, F] in the order the booster knows."""
         # A panel without a covariate's history may lack a feature, and one with more groups may have another.
         position = {name: index for index, name in enumerate(block.names)}
-        values = np.full((count * horizon, len(self.names)), np.nan, np.float32)
-        flat = block.values.reshape(count * horizon, -1)
+        flat = block.values.reshape(-1, len(block.names))
+        values = np.full((len(flat), len(self.names)), np.nan, np.float32)
         for target, name in enumerate(self.names):
             if name in position:
                 values[:, target] = flat[:, position[name]]
-        self.booster.set_param({"nthread": threads() if count * horizon > 150_000 else 1})
-        mean = self.booster.inplace_predict(values, validate_features=False).reshape(count, horizon)
-        return np.minimum(mean, _LARGEST) * block.level[:, None] * builder.drift_so_far(origin) ** self.damping
+        return values
+
+    def _use_threads(self, rows: int) -> None:
+        self.booster.set_param({"nthread": threads() if rows > _ROWS_FOR_THREADS else 1})
 
 
 @dataclass(frozen=True)
@@ -108,8 +132,7 @@ def fit_boosted(rows: Rows, config: BoostedConfig, seed: int) -> Boosted:
     """Train the booster; the Tweedie loss suits non-negative demand with many zeros and estimates the mean."""
     import xgboost
 
-    # On few rows threads wait for each other longer than they work.
-    workers = threads() if len(rows.target) > 150_000 else 1
+    workers = threads() if len(rows.target) > _ROWS_FOR_THREADS else 1
     data = xgboost.QuantileDMatrix(rows.values, rows.target, weight=rows.weight, max_bin=128, nthread=workers)
     parameters = {
         "objective": "reg:tweedie",

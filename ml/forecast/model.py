@@ -225,18 +225,25 @@ def predict(
     if not len(panel.keys):
         return empty_frame(), withheld, panel.notes
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
-    used = model.lessons.weights.sum((0, 1)) > 0
-    needed = {name for number, name in enumerate(model.names) if used[number] or name in wanted}
-    if BLEND not in wanted:
-        needed = set(wanted)
-    means = _means(panel, demand, panel.days, horizon, model.boosted, model.recurrent, model.names, needed)
-    means *= model.lessons.correction[:, None, None].astype(np.float32)
+    means = means_of(model, panel, demand, horizon, wanted)
     kind = segments.demand_class(demand.expected, model.config.min_days)
     factor = _own_factor(demand.expected, model.base_spread)
     frame = forecast_frame(model, panel, demand, means, kind, factor, horizon, wanted)
     if progress:
         progress(f"{len(panel.keys)} series, {horizon} days")
     return frame, withheld, panel.notes
+
+
+def means_of(
+    model: Model, panel: Panel, demand: Demand, horizon: int, wanted: tuple[str, ...] = (BLEND,)
+) -> np.ndarray:
+    """What each model of `model` says of the days after the panel's: [M, N, H]; 0 for models that nothing needs."""
+    used = model.lessons.weights.sum((0, 1)) > 0
+    needed = {name for number, name in enumerate(model.names) if used[number] or name in wanted}
+    if BLEND not in wanted:
+        needed = set(wanted)
+    means = _means(panel, demand, panel.days, horizon, model.boosted, model.recurrent, model.names, needed)
+    return means * model.lessons.correction[:, None, None].astype(np.float32)
 
 
 def forecast(

@@ -35,25 +35,29 @@ def forecast(
     out: Annotated[Path, typer.Option(help="Where to write the forecasts, .parquet or .csv")] = Path(
         "FORECASTS.parquet"
     ),
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Where to write what each driver contributes to each day's blended mean, .parquet or .csv"),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with parameters (see ForecastConfig)")] = None,
     artefacts: Annotated[Path | None, typer.Option(help="New folder to keep the trained model in")] = None,
     seed: Annotated[int, typer.Option(help="The same seed and file give the same forecast")] = 0,
 ) -> None:
     """Train on HISTORY and forecast the days after it: mean and quantiles per product, location and day."""
     from ml.forecast import ForecastError
+    from ml.forecast import explain as parts_of
     from ml.forecast import forecast as run
 
     try:
-        if out.suffix not in (".parquet", ".csv"):
-            raise ForecastError(f"The output {out} must end in .parquet or .csv.")
-        if not out.parent.is_dir():
-            raise ForecastError(f"The folder {out.parent} for the output does not exist; create it first.")
+        for path in filter(None, (out, explain)):
+            _check_output(path)
         days = _read(history, "history")
+        ahead = _read(future, "future") if future else None
         if hourly:
             days, availability = _with_hours(days, _names(hourly), availability)
         result = run(
             days,
-            _read(future, "future") if future else None,
+            ahead,
             horizon=horizon,
             known_future=_names(known_future),
             past_only=_names(past_only),
@@ -66,10 +70,21 @@ def forecast(
             progress=lambda step: typer.echo(f"  {step}", err=True),
         )
         _write(result.forecasts, out)
+        if explain:
+            _write(parts_of(result.model, days, ahead, horizon), explain)
     except ForecastError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
     _report(result, out)
+
+
+def _check_output(path: Path) -> None:
+    from ml.forecast import ForecastError
+
+    if path.suffix not in (".parquet", ".csv"):
+        raise ForecastError(f"The output {path} must end in .parquet or .csv.")
+    if not path.parent.is_dir():
+        raise ForecastError(f"The folder {path.parent} for the output does not exist; create it first.")
 
 
 def _with_hours(days, names: tuple[str, ...], availability: str | None):

@@ -1,19 +1,21 @@
-"""Commands about trained models: which there are, which is in use, and putting another one into use."""
+"""Commands about trained models: which there are, which is in use, why it says what it says, and using another one."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from connectors.errors import PermanentError
 from operations import access
 from orchestration.cli.approvals import Token, TokenFactory
+from orchestration.planning.history import HORIZON_DAYS
 
 if TYPE_CHECKING:
     from orchestration.application import Application
@@ -52,6 +54,35 @@ def register(
                     say.print(row.problem, markup=False, soft_wrap=True)
             for decision in kept.decisions(folder)[-5:]:
                 say.print(f"{decision['morning']}: {decision['message']}", markup=False, soft_wrap=True)
+
+    @models.command("explain")
+    def explain_forecast(
+        item: Annotated[str, typer.Argument(help="The item's code or key")],
+        location: Annotated[str, typer.Argument(help="Name or key of the place it is stocked at")],
+        days: Annotated[int, typer.Option(min=1, max=HORIZON_DAYS, help="Days ahead")] = 7,
+    ) -> None:
+        """Why the model in use forecasts what it does for an item at a place: what each driver contributes, day by day."""
+        from ml.forecast import ForecastError, explain, sentence
+        from orchestration.planning import models as kept
+        from orchestration.planning.history import find_series, next_morning, read_demand
+
+        with application() as running:
+            in_use = kept.load_champion(running.settings.models)
+            if in_use is None:
+                raise PermanentError("No model has been trained yet; run `stockflow run daily_planning_job` first.")
+            today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
+            with running.warehouse.connect() as db:
+                series = find_series(db, item, location)
+                data = read_demand(db, next_morning(db, today))
+            if data is None:
+                raise PermanentError("There is no demand yet to forecast from; pull or import orders.")
+            try:
+                parts = explain(in_use[0], data.history, data.future, days, series=[series])
+            except ForecastError as error:
+                raise PermanentError(str(error)) from error
+            say.print(f"{item} at {location} by the model {in_use[1]}:", markup=False, soft_wrap=True)
+            for date, day in parts.groupby("date"):
+                say.print(f"  {date:%a %Y-%m-%d}  {sentence(day)}", markup=False, soft_wrap=True)
 
     @models.command("use")
     def use(model: str, token: Token = None) -> None:

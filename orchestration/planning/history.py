@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from connectors.errors import PermanentError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -76,6 +78,32 @@ class DemandData:
 
     history: pd.DataFrame
     future: pd.DataFrame
+
+
+def next_morning(db: duckdb.DuckDBPyConnection, today: dt.date) -> dt.date:
+    """The morning whose forecast follows the newest complete day of demand; not later than `today`."""
+    (newest,) = db.execute("SELECT max(business_date) FROM intermediate.int_demand__stocked").fetchone()
+    return today if newest is None else min(today, newest + dt.timedelta(days=1))
+
+
+def find_series(db: duckdb.DuckDBPyConnection, item: str, location: str) -> tuple[str, str]:
+    """The keys (sku, location) by which the product and the place that somebody named are forecast.
+
+    Items go by code or key, places by name or key; capitals do not matter. Raises PermanentError for what is not there,
+    or is there more than once.
+    """
+    found = []
+    for what, told, sql in (
+        ("item", item, "SELECT item_key FROM marts.dim_item WHERE lower(item_code) = lower($name) OR item_key = $name"),
+        ("location", location, "SELECT DISTINCT stock_location_key FROM marts.dim_location "
+         "WHERE lower(name) = lower($name) OR location_key = $name"),
+    ):  # fmt: skip
+        keys = [key for (key,) in db.execute(sql, {"name": told}).fetchall()]
+        if len(keys) != 1:
+            many = "is more than one; give its key" if keys else "is none"
+            raise PermanentError(f"Of the {what} {told!r} there {many} (see marts.dim_{what}).")
+        found.append(keys[0])
+    return found[0], found[1]
 
 
 def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int = HORIZON_DAYS) -> DemandData | None:

@@ -5,6 +5,7 @@ The story has three mornings' worth of cycles and takes most of a minute; the te
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import re
@@ -17,6 +18,8 @@ import duckdb
 import psycopg
 import pytest
 import sqlalchemy as sa
+import typer
+from typer.testing import CliRunner
 
 from connectors.files.importer import import_file
 from connectors.files.mapping import load_mapping
@@ -25,6 +28,7 @@ from ml.replenishment.freezing import thaw
 from operations import access, approvals, database, identity, outbox, proposals
 from operations.proposals import Filter
 from orchestration import health
+from orchestration.cli import models as model_commands
 from orchestration.delivery import delivery_targets
 from orchestration.planning import models
 from orchestration.planning.cycle import frozen_hash_of
@@ -228,6 +232,26 @@ def test_explaining_a_proposal_computes_the_same_number_again(story):
 def in_the_erp(story: Story, key: str) -> list[dict]:
     path = "/erp/transfers" if key.startswith("to_") else "/erp/purchase-orders"
     return story.home.get(path, reference=key)["records"]
+
+
+def test_a_forecast_is_explained_in_words(story):
+    app = story.home.app
+    with app.warehouse.connect() as db:
+        item, place = db.execute(
+            "SELECT item_code, l.name FROM intermediate.int_demand__stocked AS d JOIN marts.dim_item USING (item_key) "
+            "JOIN marts.dim_location AS l USING (location_key) WHERE is_active AND NOT is_kit "
+            "GROUP BY ALL ORDER BY sum(quantity) DESC LIMIT 1"
+        ).fetchone()
+    commands = typer.Typer()
+    model_commands.register(commands, lambda: contextlib.nullcontext(app), lambda: None)
+    told = CliRunner().invoke(commands, ["models", "explain", item, place, "--days", "3"])
+    assert told.exit_code == 0, (told.output, told.exception)
+    head, *days = told.output.splitlines()
+    assert head.startswith(f"{item} at {place} by the model ")
+    assert len(days) == 3
+    assert all("the level of what was sold" in line for line in days)
+    nowhere = CliRunner().invoke(commands, ["models", "explain", item, "Atlantis"]).exception
+    assert str(nowhere) == "Of the location 'Atlantis' there is none (see marts.dim_location)."
 
 
 def test_each_approved_document_is_in_the_erp_once_whatever_was_lost(story):

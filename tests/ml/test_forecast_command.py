@@ -36,11 +36,12 @@ def files(tmp_path):
 
 
 def test_csv_in_parquet_out_with_the_quality_table(app, files):
-    out = files / "FORECASTS.parquet"
+    out, why = files / "FORECASTS.parquet", files / "WHY.csv"
     told = CliRunner().invoke(
         app,
         [str(files / "history.csv"), "--future", str(files / "future.parquet"), "--horizon", "14", "--known-future", "discount",
-         "--static", "category", "--availability", "in_stock_share", "--out", str(out), "--config", str(files / "config.yaml")],
+         "--static", "category", "--availability", "in_stock_share", "--out", str(out), "--explain", str(why),
+         "--config", str(files / "config.yaml")],
     )  # fmt: skip
     assert told.exit_code == 0, told.output
     assert "seasonal_naive" in told.output
@@ -48,6 +49,10 @@ def test_csv_in_parquet_out_with_the_quality_table(app, files):
     written = pd.read_parquet(out)
     assert list(written.columns) == ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS]
     assert {"blend", "xgboost", "seasonal_naive"} <= set(written["model"])
+    parts = pd.read_csv(why, dtype={"sku": str})
+    assert {"level", "season", "discount"} <= set(parts["driver"])
+    total = parts.groupby(["sku", "location", "date"])["contribution"].sum().to_numpy()
+    assert total == pytest.approx(written.loc[written["model"] == "blend", "mean"].to_numpy(), rel=1e-4)
     blend = written[written["model"] == "blend"]
     assert len(blend) == 25 * 14
     assert blend["sku"].iloc[0] == "0000"  # codes keep their zeros

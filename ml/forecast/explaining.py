@@ -1,0 +1,158 @@
+"""Why a forecast says what it says: the contributions of level, season, trend, stock-outs and each covariate.
+
+Belongs here: taking a blended mean apart into parts that sum to it, and saying them in words. Does not belong here: how
+the mean is made.
+
+The blend is taken apart along the trees where they count in it, else along the weekday profile. Both are products: the
+level of what was sold, times what stock-outs hid of it, times the season, and so on; for the trees the logarithms of the
+factors are the Shapley values of the features (TreeSHAP, Lundberg et al. 2020), summed by driver. A product is turned
+into a sum by the logarithmic mean, L(f, f0) = (f - f0) / ln(f / f0): each driver contributes L times its logarithm, and
+the parts sum to the whole exactly (Ang 2005, the LMDI decomposition). What the other models of the blend say beyond it
+is a part of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from ml.demand import recover_demand
+from ml.forecast import segments, statistical
+from ml.forecast.errors import ForecastError
+from ml.forecast.features import FeatureBuilder
+from ml.forecast.frame import withhold
+from ml.forecast.model import Model, means_of
+from ml.forecast.panel import Columns, build_panel
+
+LEVEL, SEASON, TREND, STOCK_OUTS, OTHER_MODELS = "level", "season", "trend", "stock_outs", "other_models"
+_SEASONAL = {"weekday", "day_of_month", "day_of_year", "profile", "year_ago", "all_year_ago"}
+_OF_COVARIATE = ("", "_before", "_after", "_change", "_response", "_last", "_mean_7")
+_LEAST = 1e-9
+
+
+def driver(feature: str, columns: Columns) -> str:
+    """What a feature of `ml.forecast.features` is about."""
+    for name in (*columns.known_future, *columns.past_only):
+        if any(feature == name + part for part in _OF_COVARIATE):
+            return name
+    if feature.startswith(("in_stock_", "demand_")) or feature == "location_in_stock":
+        return STOCK_OUTS
+    if feature in _SEASONAL or feature.startswith("weekday_mean_") or feature.endswith("_profile"):
+        return SEASON
+    if feature == "trend" or feature.endswith("_trend"):
+        return TREND
+    return LEVEL
+
+
+def explain(
+    model: Model,
+    history: pd.DataFrame,
+    future: pd.DataFrame | None = None,
+    horizon: int | None = None,
+    *,
+    series: Iterable[tuple[object, object]] | None = None,
+) -> pd.DataFrame:
+    """The parts of the blended mean that `predict` gives for the same frames: sku, location, date, driver, contribution.
+
+    The contributions of one day, in its unit, sum to its mean. `series` are the (sku, location) wanted, all by default;
+    the whole history is needed all the same, for a product is forecast from its store and its category too. Raises
+    `ForecastError` for a series that is not in the history or that no forecast is made for.
+    """
+    horizon = horizon or model.horizon
+    panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
+    panel, withheld = withhold(panel, model.config)
+    rows = _rows(panel.keys, series, withheld)
+    if not len(rows):
+        return pd.DataFrame({"sku": [], "location": [], "date": [], "driver": [], "contribution": []})
+    demand = recover_demand(panel.sales, panel.share, model.dispersion)
+    means = means_of(model, panel, demand, horizon)
+    kind = np.repeat(segments.demand_class(demand.expected, model.config.min_days)[:, None], horizon, axis=1)
+    week = np.broadcast_to(segments.horizon_week(horizon), kind.shape)
+    blend = model.lessons.blend(means, kind, week)[rows].astype(np.float64)
+
+    builder = FeatureBuilder(panel, demand.expected)
+    sold = FeatureBuilder(panel, np.where(panel.seen, panel.sales, np.nan)).level(panel.days)[rows, None]
+    level = builder.level(panel.days)[rows, None]
+    stock_outs = np.log(np.maximum(level, _LEAST)) - np.log(np.maximum(sold, _LEAST))
+    # Along the weekday profile, for the classes in which trees do not count.
+    profile = statistical.weekday_profile(demand.expected[rows], horizon).astype(np.float64)
+    season = np.log(np.maximum(profile, _LEAST)) - np.log(np.maximum(profile.mean(1, keepdims=True), _LEAST))
+    parts = _parts(sold, profile, {STOCK_OUTS: np.broadcast_to(stock_outs, profile.shape), SEASON: season})
+    reference = profile
+    if model.boosted is not None:
+        mean, factors = model.boosted.factors(builder, panel.days, horizon, rows)
+        logs = {STOCK_OUTS: np.broadcast_to(stock_outs, mean.shape).copy()}
+        for position, name in enumerate(model.boosted.names):
+            about = driver(name, model.columns)
+            logs[about] = logs.get(about, 0.0) + factors[:, :, position]
+        by_trees = model.lessons.weights[kind[rows], week[rows], model.names.index("xgboost")] > 0
+        of_trees = _parts(sold, mean, logs)
+        nothing = np.zeros(mean.shape)
+        parts = {
+            name: np.where(by_trees, of_trees.get(name, nothing), parts.get(name, nothing))
+            for name in dict.fromkeys([*of_trees, *parts])
+        }
+        reference = np.where(by_trees, mean, profile)
+    parts[OTHER_MODELS] = blend - reference
+    return _frame(panel, rows, horizon, parts)
+
+
+def sentence(parts: pd.DataFrame, least: float = 0.02) -> str:
+    """The parts of one day (rows of `explain`) in words, those below `least` of the mean left out."""
+    contributions = parts.set_index("driver")["contribution"]
+    mean = contributions.sum()
+    others = contributions.drop(LEVEL).sort_values(key=np.abs, ascending=False)
+    told = [f"{_WORDS.get(name, name)} {value:+.3g}" for name, value in others.items() if abs(value) >= least * mean]
+    return f"{mean:.3g}: the level of what was sold {contributions[LEVEL]:.3g}" + "".join(f", {part}" for part in told)
+
+
+_WORDS = {
+    SEASON: "weekday and season",
+    TREND: "trend",
+    STOCK_OUTS: "what stock-outs hid",
+    OTHER_MODELS: "the other models",
+}
+
+
+def _rows(keys: pd.DataFrame, series, withheld: pd.DataFrame) -> np.ndarray:
+    """Rows of the panel that are wanted."""
+    if series is None:
+        return np.arange(len(keys))
+    position = {(str(sku), str(location)): row for row, (sku, location) in enumerate(keys.itertuples(index=False))}
+    reasons = {(str(sku), str(place)): reason for sku, place, reason in withheld.itertuples(index=False)}
+    rows = []
+    for sku, location in series:
+        key = (str(sku), str(location))
+        if key in reasons:
+            raise ForecastError(f"There is no forecast of {sku} at {location}: {reasons[key]}.")
+        if key not in position:
+            raise ForecastError(f"The history has no row of {sku} at {location}.")
+        rows.append(position[key])
+    return np.array(rows, int)
+
+
+def _parts(base: np.ndarray, whole: np.ndarray, logs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Contributions [n, H] that sum to `whole`, from `base` [n, 1] and the logarithms of all factors but the level's."""
+    base, whole = np.maximum(base, _LEAST), np.maximum(whole, _LEAST)
+    ratio = np.log(whole / base)
+    # Near 1 the logarithmic mean is the mean.
+    mean = np.where(np.abs(ratio) > 1e-6, (whole - base) / np.where(ratio == 0, 1, ratio), (whole + base) / 2)
+    parts = {name: mean * values for name, values in logs.items() if name != LEVEL}
+    return {LEVEL: whole - sum(parts.values()), **parts}
+
+
+def _frame(panel, rows: np.ndarray, horizon: int, parts: dict[str, np.ndarray]) -> pd.DataFrame:
+    keys = panel.keys.iloc[rows].astype(dict.fromkeys(panel.whole_keys, "int64"))
+    dates = panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]")
+    each = horizon * len(parts)
+    return pd.DataFrame(
+        {
+            "sku": np.repeat(keys["sku"].to_numpy(), each),
+            "location": np.repeat(keys["location"].to_numpy(), each),
+            "date": np.tile(np.repeat(dates, len(parts)), len(rows)),
+            "driver": np.tile(list(parts), len(rows) * horizon),
+            "contribution": np.stack(list(parts.values()), axis=2).reshape(-1),
+        }
+    )

@@ -1,0 +1,102 @@
+"""A forecast taken apart: the parts sum to it, and they are about what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.forecast import BoostedConfig, ForecastConfig, ForecastError, RecurrentConfig, explain, predict, sentence, train
+from ml.forecast.explaining import LEVEL, OTHER_MODELS, SEASON, STOCK_OUTS, driver
+from ml.forecast.panel import Columns
+
+DAYS, AHEAD = 140, 14
+CONFIG = ForecastConfig(
+    origins=2, boosted=BoostedConfig(rounds=120, learning_rate=0.1), recurrent=RecurrentConfig(enabled=False)
+)
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """40 products whose demand has a weekday pattern and doubles under a promotion; a quarter ran out early each Saturday."""
+    rng = np.random.default_rng(3)
+    dates = pd.date_range("2025-01-06", periods=DAYS + AHEAD)
+    keys = pd.DataFrame({"sku": [f"P{i:02d}" for i in range(40)], "location": np.where(np.arange(40) % 2, "A", "B")})
+    frame = keys.merge(pd.DataFrame({"date": dates}), how="cross")
+    day = frame["date"].dt.dayofweek.to_numpy()
+    promo = rng.random(len(frame)) < 0.15
+    rate = np.repeat(rng.gamma(4, 4, 40), len(dates)) * np.array([0.6, 0.7, 0.8, 1, 1.2, 1.7, 1.0])[day] * (1 + promo)
+    demand = rng.poisson(rate)
+    emptied = (frame["sku"].str[1:].astype(int) < 10).to_numpy() & (day == 5)
+    frame = frame.assign(
+        quantity=np.where(emptied, np.floor(0.4 * demand), demand),
+        share=np.where(emptied, 0.4, 1.0),
+        promo=promo.astype(float),
+    )
+    cut = dates[DAYS - 1]
+    history, future = frame[frame["date"] <= cut], frame[frame["date"] > cut].drop(columns=["quantity", "share"])
+    model = train(history, horizon=AHEAD, known_future=["promo"], availability="share", config=CONFIG)
+    return model, history, future
+
+
+@pytest.fixture(scope="module")
+def parts(shop):
+    return explain(*shop)
+
+
+def test_the_parts_of_every_day_sum_to_its_forecast(shop, parts):
+    forecasts = predict(*shop, models=["blend"])[0]
+    total = parts.groupby(["sku", "location", "date"])["contribution"].sum().rename("total").reset_index()
+    both = forecasts.merge(total, on=["sku", "location", "date"])
+    assert len(both) == 40 * AHEAD
+    assert both["total"].to_numpy() == pytest.approx(both["mean"].to_numpy(), rel=1e-4, abs=1e-4)
+
+
+def test_each_driver_contributes_where_it_is_at_work(shop, parts):
+    _, _, future = shop
+    wide = parts.pivot(index=["sku", "location", "date"], columns="driver", values="contribution").reset_index()
+    wide = wide.rename(columns={"promo": "by_promo"}).merge(future)
+    mean = wide[LEVEL].mean()
+    promoted = wide["promo"] == 1
+    assert wide.loc[promoted, "by_promo"].mean() > 0.4 * mean
+    assert abs(wide.loc[~promoted, "by_promo"].mean()) < 0.2 * mean
+    saturday = wide["date"].dt.dayofweek == 5
+    assert wide.loc[saturday, SEASON].mean() > 0.3 * mean
+    assert wide.loc[wide["date"].dt.dayofweek == 0, SEASON].mean() < -0.15 * mean
+    ran_out = wide["sku"].str[1:].astype(int) < 10
+    assert wide.loc[ran_out, STOCK_OUTS].mean() > 0.08 * mean > 10 * abs(wide.loc[~ran_out, STOCK_OUTS].mean())
+
+
+def test_one_series_is_explained_as_among_all(shop, parts):
+    one = explain(*shop, series=[("P07", "A")])
+    same = parts[(parts["sku"] == "P07") & (parts["location"] == "A")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(one, same)
+    day = one[one["date"] == one["date"].min()]
+    told = sentence(day)
+    assert told.startswith(f"{day['contribution'].sum():.3g}: the level of what was sold ")
+    assert "weekday and season" in told
+    with pytest.raises(ForecastError, match="no row of P07 at B"):
+        explain(*shop, series=[("P07", "B")])
+
+
+def test_without_trees_the_weekday_profile_is_what_is_taken_apart(shop):
+    _, history, future = shop
+    plain = ForecastConfig(boosted=BoostedConfig(enabled=False), recurrent=RecurrentConfig(enabled=False))
+    model = train(history, horizon=AHEAD, known_future=["promo"], availability="share", config=plain)
+    parts = explain(model, history, future)
+    assert set(parts["driver"]) == {LEVEL, SEASON, STOCK_OUTS, OTHER_MODELS}
+    total = parts.groupby(["sku", "location", "date"], sort=False)["contribution"].sum().to_numpy()
+    assert total == pytest.approx(predict(model, history, future, models=["blend"])[0]["mean"].to_numpy(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("feature", "about"),
+    [
+        ("log_level", "level"), ("lag_3", "level"), ("mean_28", "level"), ("static_category", "level"), ("age", "level"),
+        ("weekday_mean_4", "season"), ("sku_profile", "season"), ("year_ago", "season"), ("trend", "trend"),
+        ("location_trend", "trend"), ("in_stock_weekday", "stock_outs"), ("location_in_stock", "stock_outs"),
+        ("demand_weekday_1", "stock_outs"), ("trend_setter_change", "trend_setter"), ("rain_mean_7", "rain"),
+    ],
+)  # fmt: skip
+def test_features_belong_to_the_driver_they_are_about(feature, about):
+    assert driver(feature, Columns(known_future=("trend_setter",), past_only=("rain",))) == about
