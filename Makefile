@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests run side by side: threads of their own would only wait for each other.
+ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
 .PHONY: setup demo test test-long lint format bench bench-accuracy ui clean help
 
@@ -31,7 +33,7 @@ ui: $(READY)
 	@$(BIN)/stockflow ui
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not long"
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long -s

@@ -25,6 +25,10 @@ from operations.migrations import upgrade
 from operations.postgres import EmbeddedPostgres
 from tests.operations.shop import Shop, found
 
+# xdist tells its workers a width, which would stand above the one that a test gives to a command.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
 
 def require(condition: bool, what: str) -> None:
     """Skips for want of `what`; in CI (STOCKFLOW_REQUIRE_ALL=1) a test that cannot run fails instead."""

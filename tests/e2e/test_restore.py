@@ -89,7 +89,10 @@ def test_a_mart_that_contradicts_itself_is_not_published():
             db.execute("UPDATE marts.fct_inventory_daily SET closing = closing + 1 WHERE business_date < '2026-09-01'")
         before = marts(home.app)
         assert before["fct_inventory_daily"]
-        result = execute(home.app, "daily_planning_job", MORNING)
+        # On the same morning nothing would be built, so nothing judged.
+        following = MORNING + dt.timedelta(days=1)
+        home.pass_days(following)
+        result = execute(home.app, "daily_planning_job", following)
         assert not result.success
         steps = {event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"}
         assert not {"published__marts", "forecast__quantiles", "replenishment_proposals"} & steps

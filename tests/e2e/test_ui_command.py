@@ -19,7 +19,7 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def again(home, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [STOCKFLOW, "ui", *options], cwd=CHECKOUT, env=environment(home), capture_output=True, text=True, timeout=60
+        [STOCKFLOW, "ui", *options], cwd=CHECKOUT, env=environment(home), capture_output=True, text=True, timeout=180
     )
 
 
@@ -65,7 +65,7 @@ def test_what_a_killed_command_started_ends_with_it_and_what_it_let_go_does_not(
     found = {}
     for end in ("killed", "orderly"):
         done = subprocess.run(
-            [sys.executable, "-c", script, end], cwd=CHECKOUT, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", script, end], cwd=CHECKOUT, capture_output=True, text=True, timeout=180
         )
         found[end] = [int(pid) for pid in done.stdout.split()]
     deadline = time.monotonic() + 10
@@ -104,6 +104,6 @@ def test_a_daemon_that_dies_is_told_and_ends_the_rest(tmp_path):
         children = psutil.Process(ui.process.pid).children()
         daemon = next(child for child in children if any("dagster-daemon" in word for word in child.cmdline()))
         daemon.kill()
-        assert ui.process.wait(timeout=60) == 1
+        assert ui.process.wait(timeout=180) == 1
         assert "The daemon ended by itself" in ui.output.read_text()
     assert processes_of(home) == []
