@@ -33,7 +33,7 @@ ui: $(READY)
 	@$(BIN)/stockflow ui
 
 test: $(READY)
-	@$(ONE_THREAD) $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long -s

@@ -56,6 +56,8 @@ def running(home: Path, seconds: float = 120) -> Iterator[Ui]:
         process = subprocess.Popen(
             [STOCKFLOW, "ui", "--port", str(port), "--api-port", str(api_port)],
             cwd=CHECKOUT, env=environment(home), stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+            # A suite that a script started in the background ignores Ctrl-C, and so would what it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
     ui = Ui(process, port, api_port, output)
     try:

@@ -20,7 +20,11 @@ with by_item as (
 ),
 
 scored as (
-    select b.*, coalesce(nullif(i.category, ''), 'none') as category, least((b.lead_day - 1) // 7 + 1, 4) as horizon_week
+    select
+        b.*,
+        -- A category that calls itself `all` must not be taken for all of them.
+        case when i.category = 'all' then 'all (category)' else coalesce(nullif(i.category, ''), 'none') end as category,
+        least((b.lead_day - 1) // 7 + 1, 4) as horizon_week
     from by_item as b
     left join {{ ref('dim_item') }} as i using (item_key)
 ),
