@@ -75,7 +75,7 @@ def quality_checks(business: Business) -> list[dg.AssetChecksDefinition]:
             if result.passed:
                 alerts.resolve(db, "stock-count")
             else:
-                alerts.raise_alert(db, "stock-count", result.description, severity="warning")
+                alerts.raise_alert(db, "stock-count", result.description, severity="info")
         return result
 
     @dg.asset_check(

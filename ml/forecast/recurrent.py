@@ -291,12 +291,12 @@ def _output(network, batch: dict):
 def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, seed: int):
     """A fresh network; creating it must not disturb the random state of the process."""
     import torch
-
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     from neuralforecast.losses.pytorch import MAE
     from neuralforecast.models import LSTM
 
+    # They set their levels when they are imported.
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     state = np.random.get_state()
     with torch.random.fork_rng():
         network = LSTM(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -77,11 +78,12 @@ def register(
             if data is None:
                 raise PermanentError("There is no demand yet to forecast from; pull or import orders.")
             try:
-                parts = explain(in_use[0], data.history, data.future, days, series=[series])
+                # The whole horizon, as each cycle forecasts it: the days after a day tell about it too.
+                parts = explain(in_use[0], data.history, data.future, HORIZON_DAYS, series=[series])
             except ForecastError as error:
                 raise PermanentError(str(error)) from error
             say.print(f"{item} at {location} by the model {in_use[1]}:", markup=False, soft_wrap=True)
-            for date, day in parts.groupby("date"):
+            for date, day in islice(parts.groupby("date"), days):
                 say.print(f"  {date:%a %Y-%m-%d}  {sentence(day)}", markup=False, soft_wrap=True)
 
     @models.command("use")

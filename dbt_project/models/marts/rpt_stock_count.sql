@@ -1,5 +1,7 @@
 -- What to count first: stock on the books that has stopped selling as only an empty shelf does.
 {% set days = 84 %}
+-- How many of all series may be listed by mistake, and what would be too likely even among few of them.
+{% set mistaken = 0.1 %}
 {% set likely = 0.001 %}
 with lately as (
     -- Days on which, by the books, it could be bought all day.
@@ -33,12 +35,12 @@ judged as (
     -- By days and not by units, so that one large sale promises nothing.
     select
         *,
+        count(*) over () as series,
         exp(
             lgamma(days_before - selling_days + 0.5 + days_without_sale) - lgamma(days_before - selling_days + 0.5)
             + lgamma(days_before + 1.0) - lgamma(days_before + 1.0 + days_without_sale)
         ) as probability
     from runs
-    where days_without_sale > 0
 )
 
 select
@@ -58,4 +60,5 @@ inner join {{ ref('fct_inventory_daily') }} as i
 inner join {{ ref('dim_item') }} as item on item.item_key = j.item_key and item.is_active and not item.is_kit
 left join {{ ref('fct_inventory_value_daily') }} as v
     on v.item_key = j.item_key and v.location_key = j.location_key and v.business_date = i.business_date
-where i.is_known and i.closing > 0 and j.probability < {{ likely }}
+where i.is_known and i.closing > 0 and j.days_without_sale > 0
+    and j.probability < least({{ likely }}, {{ mistaken }} / j.series)
