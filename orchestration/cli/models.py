@@ -68,16 +68,17 @@ def register(
         from orchestration.planning.history import find_series, next_morning, read_demand
 
         with application() as running:
-            in_use = kept.load_champion(running.settings.models)
-            if in_use is None:
-                raise PermanentError("No model has been trained yet; run `stockflow run daily_planning_job` first.")
-            today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
-            with running.warehouse.connect() as db:
-                series = find_series(db, item, location)
-                data = read_demand(db, next_morning(db, today))
-            if data is None:
-                raise PermanentError("There is no demand yet to forecast from; pull or import orders.")
             try:
+                in_use = kept.load_champion(running.settings.models)
+                if in_use is None:
+                    raise PermanentError("No model has been trained yet; run `stockflow run daily_planning_job` first.")
+                today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
+                with running.warehouse.connect() as db:
+                    morning = next_morning(db, today)
+                    series = find_series(db, item, location) if morning else None
+                    data = read_demand(db, morning) if morning else None
+                if data is None:
+                    raise PermanentError("There is no demand to forecast yet; run `stockflow run daily_planning_job`.")
                 # The whole horizon, as each cycle forecasts it: the days after a day tell about it too.
                 parts = explain(in_use[0], data.history, data.future, HORIZON_DAYS, series=[series])
             except ForecastError as error:

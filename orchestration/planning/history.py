@@ -80,10 +80,19 @@ class DemandData:
     future: pd.DataFrame
 
 
-def next_morning(db: duckdb.DuckDBPyConnection, today: dt.date) -> dt.date:
-    """The morning whose forecast follows the newest complete day of demand; not later than `today`."""
+def _is_built(db: duckdb.DuckDBPyConnection) -> bool:
+    """Whether there are marts to read demand from."""
+    views = db.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'intermediate'").fetchall()
+    return ("int_demand__stocked",) in views
+
+
+def next_morning(db: duckdb.DuckDBPyConnection, today: dt.date) -> dt.date | None:
+    """The morning whose forecast follows the newest complete day of demand, not later than `today`; None where there is
+    no demand yet."""
+    if not _is_built(db):
+        return None
     (newest,) = db.execute("SELECT max(business_date) FROM intermediate.int_demand__stocked").fetchone()
-    return today if newest is None else min(today, newest + dt.timedelta(days=1))
+    return newest and min(today, newest + dt.timedelta(days=1))
 
 
 def find_series(db: duckdb.DuckDBPyConnection, item: str, location: str) -> tuple[str, str]:
@@ -109,8 +118,7 @@ def find_series(db: duckdb.DuckDBPyConnection, item: str, location: str) -> tupl
 def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int = HORIZON_DAYS) -> DemandData | None:
     """From the warehouse, as of the morning of `cycle_date`; None where there is no day of demand before it."""
     cycle = {"cycle": cycle_date}
-    views = db.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'intermediate'").fetchall()
-    if ("int_demand__stocked",) not in views:
+    if not _is_built(db):
         return None
     days = db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {_HISTORY}", cycle).fetchone()[0]
     if not days:
