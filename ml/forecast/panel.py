@@ -110,18 +110,14 @@ def build_panel(
 ) -> Panel:
     """Align `history` and `future` into a `Panel`; `categories` and `missing_days` come from training when predicting."""
     whole_keys = tuple(name for name in _KEY if name in history and history[name].dtype.kind in "iu")
-    history, notes = _clean(history, columns, needs_quantity=True)
+    history, notes = _clean(history, columns, config.history_days)
     codes, keys = _series(history)
     days = history["date"].to_numpy().astype(_DAY)
     last = days.max() if len(days) else np.datetime64("2000-01-01", "D")
-    start = max(days.min(), last - np.timedelta64(config.history_days - 1, "D")) if len(days) else last
+    start = days.min() if len(days) else last
     total = int((last - start).astype(int)) + 1
     dates = start + np.arange(total + horizon)
     at = (days - start).astype(int)
-    keep = at >= 0
-    if not keep.all():
-        notes.append(f"days before {start} are left out (history_days = {config.history_days})")
-    codes, at, history = codes[keep], at[keep], history[keep]
     shape = (len(keys), total)
 
     quantity = history["quantity"].to_numpy(np.float64)
@@ -158,12 +154,18 @@ def build_panel(
     )  # fmt: skip
 
 
-def _clean(frame: pd.DataFrame, columns: Columns, needs_quantity: bool) -> tuple[pd.DataFrame, list[str]]:
-    """The columns needed, with usable types, one row per series and day; and what had to be mended."""
-    what = "history" if needs_quantity else "future"
-    wanted = [*_KEY, "date", *columns.known_future]
-    if needs_quantity:
-        wanted += ["quantity", *columns.past_only, *columns.static, *filter(None, [columns.availability])]
+def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[pd.DataFrame, list[str]]:
+    """The columns needed, with usable types, one row per series and day; and what had to be mended.
+
+    Codes become categories, so that rows by the ten million cost no text each. Of a history the `newest` days are kept;
+    None stands for a future, which has no quantity.
+    """
+    is_history = newest is not None
+    what = "history" if is_history else "future"
+    numeric = [*columns.known_future]
+    if is_history:
+        numeric += ["quantity", *columns.past_only, *filter(None, [columns.availability])]
+    wanted = [*_KEY, "date", *numeric, *(columns.static if is_history else ())]
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
         raise ForecastError(
@@ -172,71 +174,102 @@ def _clean(frame: pd.DataFrame, columns: Columns, needs_quantity: bool) -> tuple
     repeated = sorted({name for name in wanted if wanted.count(name) > 1})
     if repeated:
         raise ForecastError(f"The column {repeated[0]} is named twice; give each column one role.")
-    frame = frame[wanted].copy()
+    dates = _dates(frame["date"], what)
+    numbers = {name: _numbers(frame[name], name, what) for name in numeric}
     notes: list[str] = []
+    complete = (frame["sku"].notna() & frame["location"].notna()).to_numpy() & ~np.isnat(dates)
+    if is_history:
+        complete &= ~np.isnan(numbers["quantity"])
+    if not complete.all():
+        notes.append(f"{int((~complete).sum())} {what} rows without sku, location, date or quantity are left out")
+    keep = complete
+    if is_history and complete.any():
+        start = dates[complete].max() - np.timedelta64(newest - 1, "D")
+        keep = complete & (dates >= start)
+        if (keep != complete).any():
+            notes.append(f"days before {start} are left out (history_days = {newest})")
+    keep = slice(None) if keep.all() else keep
+    kept = {name: _text(frame[name][keep]) for name in _KEY} | {"date": dates[keep].astype("datetime64[s]")}
+    kept |= {name: values[keep] for name, values in numbers.items()}
+    if is_history:
+        kept |= {name: _text(frame[name][keep]) for name in columns.static}
+    return _once(pd.DataFrame(kept, copy=False), notes, is_history), notes
+
+
+def _dates(values: pd.Series, what: str) -> np.ndarray:
+    """Days [n]; NaT where there is none."""
     try:
-        dates = pd.to_datetime(frame["date"], format=None if frame["date"].dtype.kind == "M" else "ISO8601")
+        dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
     except (ValueError, TypeError) as error:
         raise ForecastError(f"The {what}'s column date holds a value that is not a date such as 2025-01-31.") from error
     if getattr(dates.dt, "tz", None) is not None:
         dates = dates.dt.tz_localize(None)
-    frame["date"] = dates.dt.normalize()
-    numeric = [*columns.known_future]
-    if needs_quantity:
-        numeric += ["quantity", *columns.past_only, *filter(None, [columns.availability])]
-    for name in numeric:
-        values = frame[name]
-        if values.dtype.kind not in "biuf":
-            try:
-                values = pd.to_numeric(values)
-            except (ValueError, TypeError) as error:
-                raise ForecastError(
-                    f"The {what}'s column {name} must hold numbers ({error}); a text column can be given as static."
-                ) from error
-        frame[name] = pd.to_numeric(values).astype("float64").replace([np.inf, -np.inf], np.nan)
-    incomplete = frame[[*_KEY, "date"]].isna().any(axis=1)
-    if needs_quantity:
-        incomplete |= frame["quantity"].isna()
-    if incomplete.any():
-        notes.append(f"{int(incomplete.sum())} {what} rows without sku, location, date or quantity are left out")
-        frame = frame[~incomplete]
-    for name in _KEY:
-        frame[name] = _text(frame[name])
+    return dates.to_numpy().astype(_DAY)
+
+
+def _numbers(values: pd.Series, name: str, what: str) -> np.ndarray:
+    """Numbers [n] as float32; NaN where there is none. Quantities are float64, so that adding rows up loses nothing."""
+    if values.dtype.kind not in "biuf":
+        try:
+            values = pd.to_numeric(values)
+        except (ValueError, TypeError) as error:
+            raise ForecastError(
+                f"The {what}'s column {name} must hold numbers ({error}); a text column can be given as static."
+            ) from error
+    with np.errstate(over="ignore"):
+        numbers = values.to_numpy("float64" if name == "quantity" else "float32", na_value=np.nan)
+    return numbers if np.isfinite(numbers).all() else np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _once(frame: pd.DataFrame, notes: list[str], is_history: bool) -> pd.DataFrame:
+    """One row per series and day: rows that say the same count once, other quantities of a day are added up."""
+    if frame.empty:
+        return frame
+    day = frame["date"].to_numpy().astype(_DAY)
+    span = int((day.max() - day.min()).astype(int)) + 1
+    places = len(frame["location"].cat.categories)
+    number = frame["sku"].cat.codes.to_numpy(np.int64) * places + frame["location"].cat.codes.to_numpy()
+    series, at = pd.factorize(number)[0], (day - day.min()).astype(int)
+    found = np.zeros((int(series.max()) + 1, span), bool)
+    found[series, at] = True
+    if int(found.sum()) == len(frame):
+        return frame
     repeats = frame.duplicated([*_KEY, "date"], keep=False)
-    if repeats.any():
-        exact = frame.duplicated()
-        frame = frame[~exact]
-        rest = int(frame.duplicated([*_KEY, "date"]).sum())
+    again = frame[repeats]
+    exact = again.duplicated()
+    again = again[~exact]
+    rest = int(again.duplicated([*_KEY, "date"]).sum())
+    if is_history:
         how = {name: "first" for name in frame.columns if name not in (*_KEY, "date")} | {"quantity": "sum"}
-        if rest and needs_quantity:
-            frame = frame.groupby([*_KEY, "date"], as_index=False, sort=False).agg(how)
-        elif rest:
-            frame = frame.drop_duplicates([*_KEY, "date"], keep="last")
-        if needs_quantity:
-            notes.append(
-                f"{int(exact.sum())} repeated rows were counted once, and {rest} further rows of a day were added to it"
-            )
-    return frame, notes
+        again = again.groupby([*_KEY, "date"], as_index=False, sort=False, observed=True).agg(how)
+        notes.append(
+            f"{int(exact.sum())} repeated rows were counted once, and {rest} further rows of a day were added to it"
+        )
+    else:
+        again = again.drop_duplicates([*_KEY, "date"], keep="last")
+    return pd.concat([frame[~repeats], again], ignore_index=True)
 
 
 def _text(values: pd.Series) -> pd.Series:
-    """Codes as text, so that 7 in a CSV file and "7" in a Parquet file are one product."""
-    if values.dtype.kind == "f" and (values % 1 == 0).all():
-        values = values.astype("int64")
-    return values.astype(str)
+    """Codes as text, so that 7 in a CSV file and "7" in a Parquet file are one product; the sorted texts as categories."""
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    codes, found = pd.factorize(values)
+    same, texts = pd.factorize(pd.Index(found).astype(str), sort=True)
+    codes = np.where(codes >= 0, same[codes], -1) if len(same) else codes
+    return pd.Series(pd.Categorical.from_codes(codes.astype(np.int32), texts), index=values.index)
 
 
 def _series(history: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """The series index of each row and the sorted keys, so that the order of the rows never matters."""
-    skus, sku_names = pd.factorize(history["sku"], sort=True)
-    places, place_names = pd.factorize(history["location"], sort=True)
-    joint = skus.astype(np.int64) * max(len(place_names), 1) + places
-    unique, codes = np.unique(joint, return_inverse=True)
-    width = max(len(place_names), 1)
+    skus, places = history["sku"].cat, history["location"].cat
+    width = max(len(places.categories), 1)
+    joint = skus.codes.to_numpy(np.int64) * width + places.codes.to_numpy()
+    found, unique = pd.factorize(joint, sort=True)
     keys = pd.DataFrame(
-        {"sku": np.asarray(sku_names)[unique // width], "location": np.asarray(place_names)[unique % width]}
+        {"sku": np.asarray(skus.categories)[unique // width], "location": np.asarray(places.categories)[unique % width]}
     )
-    return codes, keys.astype(object)
+    return found, keys.astype(object)
 
 
 def _dense(shape: tuple[int, int], codes: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -281,8 +314,8 @@ def _fill_future(known, total, horizon, future, keys, last, columns) -> list[str
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date"
             f" and these columns for the {horizon} days after {last}."
         )
-    future, notes = _clean(future, columns, needs_quantity=False)
-    index = pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(future[_KEY]))
+    future, notes = _clean(future, columns, None)
+    index = _position(keys, future)
     at = (future["date"].to_numpy().astype(_DAY) - last).astype(int) - 1
     use = (index >= 0) & (at >= 0) & (at < horizon)
     filled = np.zeros((len(keys), horizon), bool)
@@ -297,17 +330,35 @@ def _fill_future(known, total, horizon, future, keys, last, columns) -> list[str
     return notes
 
 
+def _position(keys: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """The row of `keys` that each of `rows` belongs to, -1 where there is none."""
+    skus, places = pd.Index(keys["sku"].unique()), pd.Index(keys["location"].unique())
+    width = len(places) + 1
+    known = skus.get_indexer(keys["sku"]).astype(np.int64) * width + places.get_indexer(keys["location"])
+    sku, place = (
+        at.get_indexer(rows[name].cat.categories)[rows[name].cat.codes]
+        for name, at in (("sku", skus), ("location", places))
+    )
+    joint = np.where((sku >= 0) & (place >= 0), sku.astype(np.int64) * width + place, -1)
+    return pd.Index(known).get_indexer(joint)
+
+
 def _static(history, codes, count, names, categories) -> tuple[np.ndarray, dict[str, list[str]]]:
     """Codes [S, N] of the last value of each static column; values not seen in training become -1."""
     static = np.full((len(names), count), -1, np.float32)
     found: dict[str, list[str]] = {}
-    order = np.argsort(history["date"].to_numpy(), kind="stable")
+    day = history["date"].to_numpy().astype(np.int64)
     for number, name in enumerate(names):
-        values = history[name].to_numpy()[order]
-        present = ~pd.isna(values)
-        text = pd.Series(values[present]).astype(str).to_numpy()
-        labels = categories[name] if categories is not None else sorted(set(text))
-        found[name] = list(labels)
-        coded = pd.Index(labels).get_indexer(text) if len(labels) else np.full(len(text), -1)
-        static[number, codes[order][present]] = coded
+        texts = history[name].cat
+        found[name] = list(categories[name] if categories is not None else texts.categories)
+        coded = (
+            pd.Index(found[name], dtype=object).get_indexer(texts.categories)
+            if found[name]
+            else np.full(len(texts.categories), -1)
+        )
+        stated = np.flatnonzero(texts.codes.to_numpy() >= 0)
+        newest = np.full(count, np.iinfo(np.int64).min)
+        np.maximum.at(newest, codes[stated], day[stated])
+        last = stated[day[stated] == newest[codes[stated]]]
+        static[number, codes[last]] = coded[texts.codes.to_numpy()[last]]
     return static, found
