@@ -42,6 +42,9 @@ class RecurrentConfig(_Section):
     batch: int = Field(256, ge=1, description="series per gradient step")
     window: int = Field(28, ge=7, description="days the network looks back")
     learning_rate: float = Field(5e-3, gt=0, description="highest, of a one-cycle schedule")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where it runs; auto: on a GPU when there is one"
+    )
     min_series: int = Field(20, ge=1, description="with fewer series there is nothing global to learn")
 
 

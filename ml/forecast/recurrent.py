@@ -25,6 +25,7 @@ from ml.forecast import statistical
 from ml.forecast.boosted import threads
 from ml.forecast.config import RecurrentConfig
 from ml.forecast.drift import RECENT, common_drift, damping, drift_so_far, stretch
+from ml.forecast.errors import ForecastError
 from ml.forecast.panel import Panel
 
 if TYPE_CHECKING:
@@ -61,21 +62,21 @@ class Recurrent:
         """Mean demand [N, H] of the days after `origin`."""
         import torch
 
-        windows = Windows(panel, demand, self.horizon, self.config, self.scaling)
+        device = _device(self.config)
+        windows = Windows(panel, demand, self.horizon, self.config, self.scaling, device)
         mean = np.empty((len(panel.keys), self.horizon), np.float32)
-        self.network.eval()
-        with torch.no_grad(), _threads(threads()):
+        with torch.no_grad(), _threads(threads()), _running_on(self.network.eval(), device):
             for start in range(0, len(mean), _PREDICT_BATCH):
-                series = np.arange(start, min(start + _PREDICT_BATCH, len(mean)))
-                batch, level = windows.cut(series, np.full(len(series), origin))
-                mean[series] = _output(self.network, batch).cpu().numpy() * level[:, None]
+                series = torch.arange(start, min(start + _PREDICT_BATCH, len(mean)), device=device)
+                batch, level = windows.cut(series, torch.full_like(series, origin))
+                mean[start : start + len(series)] = (_output(self.network, batch) * level[:, None]).cpu().numpy()
         return mean[:, :horizon] * windows.drift_so_far(origin) ** self.damping
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, everything else as JSON."""
         from safetensors.torch import save_file
 
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}, folder / _WEIGHTS)
+        save_file({k: v.detach().contiguous() for k, v in self.network.state_dict().items()}, folder / _WEIGHTS)
         content = {"horizon": self.horizon, "config": self.config.model_dump(), "scaling": asdict(self.scaling)}
         content["damping"] = self.damping
         (folder / _SHAPE).write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
@@ -116,137 +117,155 @@ def update_recurrent(model: Recurrent, panel: Panel, demand: Demand, seed: int) 
 
 
 class Windows:
-    """Cuts (series, origin) windows out of a panel as the tensors the network takes."""
+    """Cuts (series, origin) windows out of a panel as the tensors the network takes, on the device it runs on."""
 
-    def __init__(self, panel: Panel, demand: np.ndarray, horizon: int, config: RecurrentConfig, scaling: Scaling):
+    def __init__(
+        self,
+        panel: Panel,
+        demand: np.ndarray,
+        horizon: int,
+        config: RecurrentConfig,
+        scaling: Scaling,
+        device: torch.device,
+    ):
+        import torch
+
         self.horizon, self.window, self.scaling = horizon, config.window, scaling
         self.days = demand.shape[1]
-        pad = config.window
-        seen = np.isfinite(demand)
-        self.seen = np.pad(seen, ((0, 0), (pad, horizon)))
-        self.demand = np.pad(np.where(seen, demand, 0.0).astype(np.float32), ((0, 0), (pad, horizon)))
-        around = ((0, 0), (pad, horizon))
-        self.sales = np.pad(np.nan_to_num(panel.sales[:, : self.days]), around)
-        self.exposure = np.pad(exposed(panel.sales, panel.share)[:, : self.days], around)
-        past = [self.seen[:, : pad + self.days].astype(np.float32)]
-        if scaling.share:
-            past.append(np.pad(panel.stocked[:, : self.days], ((0, 0), (pad, 0))))
-        for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
-            past.append(np.pad(_scaled(values[:, : self.days], centre, spread), ((0, 0), (pad, 0))))
-        self.past = np.stack([np.pad(values, ((0, 0), (0, horizon))) for values in past], axis=2)
-        total = self.days + horizon
-        known = [
-            np.pad(_scaled(_to_length(values, total), centre, spread), ((0, 0), (pad, 0)))
-            for (centre, spread), values in zip(scaling.known, panel.known, strict=True)
-        ]
-        self.known = np.stack(known, axis=2) if known else np.zeros((len(demand), total + pad, 0), np.float32)
+        pad, total = config.window, self.days + horizon
         first = int(panel.dates[:1].astype("datetime64[D]").astype(int)[0]) if len(panel.dates) else 0
         angle = 2 * np.pi * (np.arange(first - pad, first + total) % 7) / 7
-        self.calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1).astype(
-            "float32"
-        )
+        calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1)
 
-    def cut(self, series: np.ndarray, origin: np.ndarray) -> tuple[dict, np.ndarray]:
+        def padded(values: np.ndarray, after: int = horizon) -> np.ndarray:
+            return np.pad(np.asarray(values, np.float32), ((0, 0), (pad, after)))
+
+        seen = np.isfinite(demand)
+        past = [seen]
+        if scaling.share:
+            past.append(panel.stocked[:, : self.days])
+        for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
+            past.append(_scaled(values[:, : self.days], centre, spread))
+        known = [
+            padded(_scaled(_to_length(values, total), centre, spread), after=0)
+            for (centre, spread), values in zip(scaling.known, panel.known, strict=True)
+        ]
+        on_device = {
+            "seen": padded(seen),
+            "demand": padded(np.where(seen, demand, 0.0)),
+            "sales": padded(np.nan_to_num(panel.sales[:, : self.days])),
+            "exposure": padded(exposed(panel.sales, panel.share)[:, : self.days]),
+            "past": np.stack([padded(values) for values in past], axis=2),
+            "known": np.stack(known, axis=2) if known else np.zeros((len(demand), total + pad, 0), np.float32),
+            "calendar": calendar.astype(np.float32),
+        }
+        for name, values in on_device.items():
+            setattr(self, name, torch.from_numpy(values).to(device))
+
+    def cut(self, series: torch.Tensor, origin: torch.Tensor) -> tuple[dict, torch.Tensor]:
         """The network's input for B windows, and the level [B] that demand was divided by."""
         import torch
 
-        count, pad, horizon = len(series), self.window, self.horizon
+        pad = self.window
         rows = series[:, None]
-        back = origin[:, None] + np.arange(self.window)
-        ahead = origin[:, None] + np.arange(self.window + horizon)
+        back, ahead = self._days(origin, 0, pad), self._days(origin, 0, pad + self.horizon)
         demand, seen = self.demand[rows, back], self.seen[rows, back]
         level = self._level(rows, origin)
-        scaled = np.minimum(demand / level[:, None], _LARGEST)
-        past = self.past[rows, back]
-        known = np.zeros((count, pad + horizon, self.known.shape[2] + _CALENDAR + _ORIGIN), np.float32)
-        known[:, :, : self.known.shape[2]] = self.known[rows, ahead]
-        known[:, :, self.known.shape[2] : -_ORIGIN] = self.calendar[ahead]
-        known[:, pad:, -_ORIGIN:] = self._at_origin(scaled, seen)
+        scaled = torch.clamp(demand / level[:, None], max=_LARGEST)
+        at_origin = torch.nn.functional.pad(self._at_origin(scaled, seen), (0, 0, pad, 0))
         centre, spread = self.scaling.level
-        static = np.stack([(np.log(level) - centre) / spread, ((scaled == 0) & seen).mean(1)], 1).astype(np.float32)
+        zeros = ((scaled == 0) * seen).mean(1)
         batch = {
-            "insample_y": torch.from_numpy(scaled[:, :, None].astype(np.float32)),
-            "hist_exog": torch.from_numpy(past),
-            "futr_exog": torch.from_numpy(known),
-            "stat_exog": torch.from_numpy(static),
+            "insample_y": scaled[:, :, None],
+            "hist_exog": self.past[rows, back],
+            "futr_exog": torch.cat((self.known[rows, ahead], self.calendar[ahead], at_origin), dim=2),
+            "stat_exog": torch.stack([(torch.log(level) - centre) / spread, zeros], dim=1),
         }
         return batch, level
 
-    def target(self, series: np.ndarray, origin: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def target(
+        self, series: torch.Tensor, origin: torch.Tensor, level: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sales [B, H] over the part of each day in which they could be made, relative to the level; and that part."""
-        ahead = origin[:, None] + self.window + np.arange(self.horizon)
-        rows = series[:, None]
+        import torch
+
+        rows, ahead = series[:, None], self._days(origin, self.window, self.horizon)
         exposure = self.exposure[rows, ahead]
-        rate = self.sales[rows, ahead] / np.where(exposure > 0, exposure, 1) / level[:, None]
-        return np.minimum(rate, _LARGEST), exposure
+        rate = self.sales[rows, ahead] / torch.where(exposure > 0, exposure, 1.0) / level[:, None]
+        return torch.clamp(rate, max=_LARGEST), exposure
 
     def drifts(self, every: int = 7) -> np.ndarray:
         """How far all series together moved from their levels after each origin [T], interpolated between every few."""
         origins = np.arange(self.days - 1, 0, -every)[::-1]
-        rows = np.arange(len(self.sales))
         found = []
         for origin in origins:
             days = stretch(int(origin), self.horizon, self.days)
             ahead = slice(days.start + self.window, days.stop + self.window)
-            level = self._level(rows[:, None], np.full(len(rows), origin))
-            found.append(common_drift(self.sales[:, ahead], self.exposure[:, ahead], level))
+            sold, exposure = self.sales[:, ahead], self.exposure[:, ahead]
+            found.append(common_drift(sold, exposure, self._level_of_all(int(origin))))
         return np.interp(np.arange(self.days), origins, found)
 
     def drift_so_far(self, origin: int) -> float:
         """How far all series together had moved from their levels by `origin`."""
-        rows = np.arange(len(self.demand))
         recent = slice(max(origin + self.window - RECENT, 0), origin + self.window)
-        total, seen = self.demand[:, recent].sum(1), self.seen[:, recent].sum(1)
-        return drift_so_far(total, seen, self._level(rows[:, None], np.full(len(rows), origin)))
+        return drift_so_far(self.demand[:, recent].sum(1), self.seen[:, recent].sum(1), self._level_of_all(origin))
 
-    def _level(self, rows: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    def _days(self, origin: torch.Tensor, start: int, count: int) -> torch.Tensor:
+        """Positions [B, count] from `start` on in the window of each origin."""
+        import torch
+
+        return origin[:, None] + torch.arange(start, start + count, device=origin.device)
+
+    def _level_of_all(self, origin: int) -> torch.Tensor:
+        import torch
+
+        rows = torch.arange(len(self.demand), device=self.demand.device)
+        return self._level(rows[:, None], torch.full_like(rows, origin))
+
+    def _level(self, rows: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
         """Mean [B] of the last 28 days, or of the window where none of them was observed; never 0."""
-        reach = min(28, self.window)
-        recent = origin[:, None] + self.window - reach + np.arange(reach)
-        back = origin[:, None] + np.arange(self.window)
-        long_run = (self.demand[rows, back].sum(1) + 1e-6) / np.maximum(self.seen[rows, back].sum(1), 1)
-        total, count = self.demand[rows, recent].sum(1), self.seen[rows, recent].sum(1)
-        return np.maximum((total + 3 * long_run) / (count + 3), 1e-6).astype(np.float32)
+        import torch
 
-    def _at_origin(self, scaled: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        reach = min(28, self.window)
+        recent, back = self._days(origin, self.window - reach, reach), self._days(origin, 0, self.window)
+        long_run = (self.demand[rows, back].sum(1) + 1e-6) / torch.clamp(self.seen[rows, back].sum(1), min=1)
+        total, count = self.demand[rows, recent].sum(1), self.seen[rows, recent].sum(1)
+        return torch.clamp((total + 3 * long_run) / (count + 3), min=1e-6)
+
+    def _at_origin(self, scaled: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """What is known at the origin about each day to come [B, H, 3]: its weekday's mean, last week's mean, the lead."""
+        import torch
+
         weeks = self.window // 7
-        shape = (len(scaled), weeks, 7)
-        sums = np.where(seen, scaled, 0)[:, -7 * weeks :].reshape(shape).sum(1)
-        counts = seen[:, -7 * weeks :].reshape(shape).sum(1)
+        shape, sold = (len(scaled), weeks, 7), scaled * seen
+        sums, counts = (values[:, -7 * weeks :].reshape(shape).sum(1) for values in (sold, seen))
         profile = (sums + 2) / (counts + 2)
-        week = (np.where(seen, scaled, 0)[:, -7:].sum(1) + 1) / (seen[:, -7:].sum(1) + 1)
-        lead = np.arange(self.horizon)
-        return np.stack(
-            [
-                profile[:, lead % 7],
-                np.repeat(week[:, None], self.horizon, 1),
-                np.broadcast_to(lead / self.horizon, (len(scaled), self.horizon)),
-            ],
-            axis=2,
-        )
+        week = (sold[:, -7:].sum(1) + 1) / (seen[:, -7:].sum(1) + 1)
+        lead = torch.arange(self.horizon, device=scaled.device)
+        part = (lead / self.horizon).expand(len(scaled), -1)
+        return torch.stack([profile[:, lead % 7], week[:, None].expand_as(part), part], dim=2)
 
 
 def _train(model: Recurrent, panel: Panel, demand: Demand, steps: int, seed: int) -> None:
     """`steps` of Adam with a one-cycle learning rate on random windows."""
     import torch
 
-    windows = Windows(panel, demand.expected, model.horizon, model.config, model.scaling)
+    device = _device(model.config)
+    windows = Windows(panel, demand.expected, model.horizon, model.config, model.scaling, device)
     rng = np.random.default_rng(seed)
-    series, origin = _pool(panel, demand.expected)
-    drift = windows.drifts() ** model.damping
-    optimizer = torch.optim.Adam(model.network.parameters(), lr=model.config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.config.learning_rate, total_steps=steps + 1)
-    model.network.train()
+    pool = [torch.from_numpy(values) for values in _pool(panel, demand.expected)]
+    drift = torch.from_numpy((windows.drifts() ** model.damping).astype(np.float32)).to(device)
     # One thread: batches are small, and on a shared machine threads wait for each other longer than they work.
-    with _threads(1):
+    with _threads(1), _running_on(model.network.train(), device):
+        optimizer = torch.optim.Adam(model.network.parameters(), lr=model.config.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.config.learning_rate, total_steps=steps + 1)
         for _ in range(steps):
-            pick = rng.integers(0, len(series), model.config.batch)
-            chosen = series[pick], origin[pick]
-            batch, level = windows.cut(*chosen)
-            target, exposure = windows.target(*chosen, level * drift[chosen[1]])
-            target, told = torch.from_numpy(target), evidence(exposure, level[:, None], demand.dispersion)
-            weight = torch.from_numpy(np.minimum(level / level.mean(), 5)[:, None] * told)
+            pick = torch.from_numpy(rng.integers(0, len(pool[0]), model.config.batch))
+            series, origin = (values[pick].to(device) for values in pool)
+            batch, level = windows.cut(series, origin)
+            target, exposure = windows.target(series, origin, level * drift[origin])
+            told = evidence(exposure, level[:, None], demand.dispersion)
+            weight = torch.clamp(level / level.mean(), max=5)[:, None] * told
             mean = _output(model.network, batch)
             loss = (weight * (mean - target * torch.log(mean))).sum() / torch.clamp(weight.sum(), min=1e-6)
             optimizer.zero_grad()
@@ -277,8 +296,6 @@ def _output(network, batch: dict):
     """
     import torch
 
-    device = next(network.parameters()).device
-    batch = {name: values.to(device) for name, values in batch.items()}
     past, known = batch["insample_y"], batch["futr_exog"]
     window, horizon = past.shape[1], known.shape[1] - past.shape[1]
     static = batch["stat_exog"].unsqueeze(1).expand(-1, window, -1)
@@ -343,6 +360,26 @@ def _to_length(values: np.ndarray, total: int) -> np.ndarray:
     if values.shape[1] >= total:
         return values[:, :total]
     return np.pad(values, ((0, 0), (0, total - values.shape[1])), constant_values=np.nan)
+
+
+def _device(config: RecurrentConfig) -> torch.device:
+    """Where the network runs: a GPU when there is one, unless `config.device` says otherwise."""
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if config.device == "cuda" and not has_gpu:
+        raise ForecastError("recurrent.device is cuda, but PyTorch finds no GPU here; set it to auto or cpu.")
+    return torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+
+
+@contextlib.contextmanager
+def _running_on(network: torch.nn.Module, device: torch.device):
+    """The network on `device` for a while; it rests in ordinary memory, where it is saved from."""
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.to("cpu")
 
 
 @contextlib.contextmanager
