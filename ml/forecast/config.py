@@ -96,6 +96,8 @@ class FeaturesConfig(_Section):
         True, description="temperature and precipitation as they were forecast, where weather is landed before its day"
     )
     observed_weather: bool = Field(False, description="temperature and precipitation of past days")
+    price: bool = Field(False, description="the regular price against what it was in the last 90 days")
+    index: bool = Field(True, description="outside indices by category, where some were imported")
     attributes: bool = Field(
         False, description="brand of the product, kind and country of the place; the category is always told"
     )

@@ -128,13 +128,30 @@ def read_demand(
     db.execute(f"CREATE OR REPLACE TEMP TABLE future AS {_FUTURE}", {**cycle, "horizon": horizon})
     (first,) = db.execute("SELECT min(date) FROM history").fetchone()
     places, notes = covariates.read_places(db, first, cycle_date, horizon, features)
-    db.register("places", places)
-    frames = {
-        table: db.execute(
-            f"SELECT t.*, p.* EXCLUDE (location, date) FROM {table} AS t LEFT JOIN places AS p "
-            "ON p.location = t.location AND p.date = t.date ORDER BY t.sku, t.location, t.date"
-        ).df()
-        for table in ("history", "future")
-    }
-    db.unregister("places")
-    return DemandData(frames["history"], frames["future"], notes)
+    known = [("places", places, "location, date")]
+    if features.price:
+        known.append(("prices", covariates.read_prices(db, cycle_date), "sku, location, date"))
+    past = [*known]
+    if features.index:
+        indices = covariates.read_indices(db, first, cycle_date)
+        past += [("indices", indices, "category, date")] if len(indices) else []
+    return DemandData(_with(db, "history", past), _with(db, "future", known), notes)
+
+
+def _with(db: duckdb.DuckDBPyConnection, table: str, frames: list[tuple[str, pd.DataFrame, str]]) -> pd.DataFrame:
+    """The rows of `table`, each with what `frames` say of it: (name, frame, columns that find its row)."""
+    selected, joins = ["t.*"], []
+    for name, frame, keys in frames:
+        db.register(name, frame)
+        selected.append(f"{name}.* EXCLUDE ({keys})")
+        on = " AND ".join(f"{name}.{key} = {_KEYS.get(key, f't.{key}')}" for key in keys.split(", "))
+        joins.append(f"LEFT JOIN {name} ON {on}")
+    rows = db.execute(
+        f"SELECT {', '.join(selected)} FROM {table} AS t {' '.join(joins)} ORDER BY t.sku, t.location, t.date"
+    ).df()
+    for name, _, _ in frames:
+        db.unregister(name)
+    return rows
+
+
+_KEYS = {"category": "coalesce(t.category, '')"}

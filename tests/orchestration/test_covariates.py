@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectors.records import Location, OrderLine, Product, WeatherDay
+from connectors.records import CategoryIndex, Location, OrderLine, Product, Promotion, WeatherDay
 from ml.forecast import FeaturesConfig
 from orchestration.cli.project import prepare_project
 from orchestration.planning.covariates import columns_of
@@ -16,7 +16,7 @@ from orchestration.planning.history import DemandData, read_demand
 from tests.orchestration.small_shop import SmallShop
 
 FIRST, MORNING = dt.date(2026, 1, 10), dt.date(2026, 3, 2)
-EVERYTHING = FeaturesConfig(observed_weather=True, attributes=True)
+EVERYTHING = FeaturesConfig(observed_weather=True, attributes=True, price=True)
 
 
 def instant(day: dt.date, hour: int) -> dt.datetime:
@@ -138,7 +138,7 @@ def test_models_learn_from_what_varies_and_is_switched_on(shop):
     )  # fmt: skip
     assert columns.past_only == ("observed_temperature",)
     assert columns.static == ("country",)
-    none = FeaturesConfig(calendar=False, new_year="off", weather=False)
+    none = FeaturesConfig(calendar=False, new_year="off", weather=False, index=False)
     assert set(read(shop, features=none).history) == {
         "sku", "location", "date", "quantity", "in_stock_share", "discount", "is_open", "category",
     }  # fmt: skip
@@ -165,3 +165,97 @@ def test_no_weather_at_all_is_no_column_to_learn_from(tmp_path):
     data = read(shop, FIRST + dt.timedelta(days=20))
     assert data.history[["temperature", "observed_temperature"]].isna().all(axis=None)
     assert columns_of(data.history).known_future == ()
+
+
+# -- Prices and indices ------------------------------------------------------------------------------------------------
+
+
+HALVED = (20, 21, 22)
+
+
+def priced(folder, price_on) -> SmallShop:
+    """A product and its twin that nobody buys on the last days, at `price_on(number of the day)`."""
+    prepare_project()
+    shop = SmallShop(folder)
+    shop.add(Location, location_code="S1", name="High Street")
+    shop.add(Promotion, promotion_code="P", item_code="A", starts_on=FIRST + dt.timedelta(days=HALVED[0]),
+             ends_on=FIRST + dt.timedelta(days=HALVED[-1]), discount=0.5, announced_on=FIRST)  # fmt: skip
+    for item in ("A", "B"):
+        shop.add(Product, item_code=item, name=item, list_price=99, currency="EUR")
+        for number in range(40 if item == "A" else 35):
+            shop.add(
+                OrderLine, order_code=f"{item}-{number}", line_code="1", location_code="S1", item_code=item, quantity=2,
+                ordered_at=instant(FIRST + dt.timedelta(days=number), 9), unit_price=price_on(number), currency="EUR",
+            )  # fmt: skip
+    return shop
+
+
+def test_the_price_of_a_day_is_what_was_asked_before_it_against_what_is_usual(tmp_path):
+    morning = FIRST + dt.timedelta(days=40)
+    shop = priced(tmp_path, lambda number: (12 if number >= 30 else 10) / (2 if number in HALVED else 1))
+    shop.build(morning)
+    history = read(shop, morning).history
+    price = history[history["sku"] == "item:A"]["price"].to_numpy()
+    assert np.isnan(price[0])
+    # A promotion is no other price, and a new price is known once it has been the one asked on most of five days.
+    assert price[1:33] == pytest.approx(1)
+    assert price[33:] == pytest.approx(1.2)
+    future = read(shop, morning).future
+    assert future[future["sku"] == "item:A"]["price"].to_numpy() == pytest.approx(1.2)
+    # Nobody bought the other one lately: what was asked last stands, and the list price of 99 plays no part.
+    assert future[future["sku"] == "item:B"]["price"].to_numpy() == pytest.approx(1.2)
+
+
+def test_what_is_asked_later_changes_no_price_of_a_past_morning(tmp_path):
+    morning = FIRST + dt.timedelta(days=25)
+    shop = priced(tmp_path, lambda number: 30 if number >= 25 else 10 / (2 if number in HALVED else 1))
+    shop.build(FIRST + dt.timedelta(days=40))
+    data = read(shop, morning)
+    assert np.nanmax(data.history["price"]) == np.nanmax(data.future["price"]) == pytest.approx(1)
+
+
+def index(shop: SmallShop, category: str, day: int, value: float, issued: int, name: str = "searches") -> None:
+    shop.add(CategoryIndex, name=name, category=category, date_on=FIRST + dt.timedelta(days=day), value=value,
+             issued_at=instant(FIRST + dt.timedelta(days=issued), 12))  # fmt: skip
+
+
+def test_an_index_counts_from_when_it_was_issued_and_for_the_nearest_category(tmp_path):
+    prepare_project()
+    shop = SmallShop(tmp_path)
+    shop.add(Location, location_code="S1", name="High Street")
+    for item, category in (("A", "Food/Dairy"), ("B", "Food/Bread"), ("C", "Toys"), ("D", None)):
+        shop.add(Product, item_code=item, name=item, category=category)
+        for number in range(40):
+            shop.add(
+                OrderLine, order_code=f"{item}-{number}", line_code="1", location_code="S1", item_code=item, quantity=2,
+                ordered_at=instant(FIRST + dt.timedelta(days=number), 9), unit_price=1, currency="EUR",
+            )  # fmt: skip
+    for week in range(5):
+        index(shop, "Food", 7 * week, 100 + week, 7 * week + 2)
+    index(shop, "Food/Dairy", 0, 7, 0)
+    index(shop, "", 0, 1, 0, name="mood")
+    # The value of day 28 is corrected after the morning, and a later one issued after it.
+    index(shop, "Food", 28, -1, 40)
+    index(shop, "Food", 35, -1, 40)
+    morning = FIRST + dt.timedelta(days=40)
+    shop.build(morning)
+    history = read(shop, morning).history.sort_values("date")
+    bread = history[history["sku"] == "item:B"]
+    week = (np.arange(40) - 2) // 7
+    assert bread["index_searches"].iloc[2:].to_numpy() == pytest.approx(100 + np.minimum(week[2:], 4))
+    assert bread["index_searches"].iloc[:2].isna().all()
+    assert bread["index_searches_change_7"].iloc[-1] == 0
+    assert bread["index_searches_change_28"].iloc[-1] == 3
+    assert (history[history["sku"] == "item:A"]["index_searches"] == 7).all()
+    assert history[history["sku"] == "item:C"]["index_searches"].isna().all()
+    assert (history["index_mood"] == 1).all()
+    assert "index_mood" not in read(shop, morning).future
+    columns = columns_of(history)
+    assert set(columns.past_only) == {"index_searches", "index_searches_change_7", "index_searches_change_28"}
+    # One day later the correction is known.
+    shop.build(morning + dt.timedelta(days=1))
+    later = read(shop, morning + dt.timedelta(days=1)).history
+    assert later[later["sku"] == "item:B"].sort_values("date")["index_searches"].to_list()[:40] == pytest.approx(
+        bread["index_searches"].to_list(), nan_ok=True
+    )
+    assert later[later["sku"] == "item:B"].sort_values("date")["index_searches"].iloc[-1] == -1
