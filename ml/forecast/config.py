@@ -99,7 +99,7 @@ class FeaturesConfig(_Section):
     price: bool = Field(False, description="the regular price against what it was in the last 90 days")
     index: bool = Field(True, description="outside indices by category, where some were imported")
     attributes: bool = Field(
-        False, description="brand of the product, kind and country of the place; the category is always told"
+        True, description="brand of the product, kind and country of the place; the category is always told"
     )
 
 

@@ -25,17 +25,14 @@ if TYPE_CHECKING:
     from ml.forecast.panel import Columns
 
 ALWAYS = ("discount", "is_open")
-CALENDAR = ("holiday", "makeup_day", "holiday_ahead", "holiday_behind")
-NEW_YEAR = ("new_year_ahead", "new_year_behind")
-ATTRIBUTES = ("brand", "location_kind", "country")
-PRICE = ("price",)
-KNOWN_FUTURE = (*ALWAYS, *PRICE, *CALENDAR, *NEW_YEAR, *weather.FORECAST_COLUMNS)
-STATIC = ("category", *ATTRIBUTES)
+PRICE = "price"
+STATIC = ("category", "brand", "location_kind", "country")
 AVAILABILITY = "in_stock_share"
 
 
 def columns_of(history: pd.DataFrame) -> Columns:
     """The columns of `history` that a model can learn from."""
+    from ml.forecast.calendar import HOLIDAY_COLUMNS, NEW_YEAR_COLUMNS
     from ml.forecast.explaining import INDEX_PREFIX
     from ml.forecast.panel import Columns
 
@@ -43,7 +40,8 @@ def columns_of(history: pd.DataFrame) -> Columns:
         return tuple(name for name in names if name in history and history[name].nunique() > 1)
 
     indices = sorted(name for name in history if name.startswith(INDEX_PREFIX))
-    return Columns(varying(KNOWN_FUTURE), varying((*weather.OBSERVED_COLUMNS, *indices)), varying(STATIC), AVAILABILITY)
+    known = (*ALWAYS, PRICE, *HOLIDAY_COLUMNS, *NEW_YEAR_COLUMNS, *weather.FORECAST_COLUMNS)
+    return Columns(varying(known), varying((*weather.OBSERVED_COLUMNS, *indices)), varying(STATIC), AVAILABILITY)
 
 
 def lacking(model: Model, history: pd.DataFrame) -> str | None:
@@ -99,12 +97,21 @@ def _calendars(
     """The calendar of each place. One whose country is not known keeps the holidays of `holiday_countries`."""
     import pandas as pd
 
-    from ml.forecast.calendar import CELEBRATES_NEW_YEAR, day_features, known_countries
+    from ml.forecast.calendar import (
+        CELEBRATES_NEW_YEAR,
+        HOLIDAY_COLUMNS,
+        NEW_YEAR_COLUMNS,
+        day_features,
+        known_countries,
+    )
 
     listed = {country for (country,) in db.execute("SELECT DISTINCT country FROM operations.holiday").fetchall()}
     named = listed - set(places["country"].dropna())
     new_year = {"on": True, "off": False, "auto": None if CELEBRATES_NEW_YEAR.isdisjoint(named) else True}
-    wanted = [*(CALENDAR if features.calendar else ()), *(NEW_YEAR if features.new_year != "off" else ())]
+    wanted = [
+        *(HOLIDAY_COLUMNS if features.calendar else ()),
+        *(NEW_YEAR_COLUMNS if features.new_year != "off" else ()),
+    ]
     frames, notes = [], []
     for country, group in places.groupby(places["country"].fillna("")):
         countries = {country} & known_countries() if country else named

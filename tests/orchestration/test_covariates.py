@@ -138,7 +138,7 @@ def test_models_learn_from_what_varies_and_is_switched_on(shop):
     )  # fmt: skip
     assert columns.past_only == ("observed_temperature",)
     assert columns.static == ("country",)
-    none = FeaturesConfig(calendar=False, new_year="off", weather=False, index=False)
+    none = FeaturesConfig(calendar=False, new_year="off", weather=False, index=False, attributes=False)
     assert set(read(shop, features=none).history) == {
         "sku", "location", "date", "quantity", "in_stock_share", "discount", "is_open", "category",
     }  # fmt: skip
