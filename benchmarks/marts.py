@@ -101,7 +101,7 @@ def refresh(app: Application, morning: dt.date, *, anew: bool = False) -> dict[s
         prepare(db)
         load(db, app.landing, app.manifest.files())
         identify(db, app.engine, [])
-        tables = {"xref": xref_table(app.engine), "source": source_table([]), "holiday": holiday_table(db, ())}
+        tables = {"xref": xref_table(app.engine), "source": source_table([]), "holiday": holiday_table(db)[0]}
         replace_operations(db, tables)
         if anew:
             db.execute("DELETE FROM landing.build")

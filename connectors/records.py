@@ -206,6 +206,24 @@ class WeatherDay(Record):
     wind: Annotated[float, Field(ge=0)] | None = None
 
 
+class CategoryIndex(Record):
+    """What somebody outside publishes about a category: sentiment, search interest, a price index. An empty category means
+    all of them, and a path such as `Food` those below it (`Food/Dairy`) too.
+
+    Keyed by when it was issued: a plan made in the morning may only use what had been issued by then.
+    """
+
+    entity = "category_index"
+    key = ("name", "category", "date_on", "issued_at")
+    occurred = "date_on"
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    category: Text = ""
+    date_on: dt.date
+    issued_at: Instant
+    value: float
+
+
 class ExchangeRate(Record):
     """One unit of `from_currency` is `rate` units of `to_currency` on `date_on`."""
 
@@ -428,7 +446,7 @@ ENTITIES: dict[str, type[Record]] = {
     model.entity: model
     for model in (
         Product, ItemUnit, KitComponent, Location, OpeningDay, Supplier, SupplierOffer, Promotion, WeatherDay,
-        ExchangeRate, Order, OrderLine, ReturnLine, OrderCharge, Payment, StockLevel, StockMovement, Availability,
+        CategoryIndex, ExchangeRate, Order, OrderLine, ReturnLine, OrderCharge, Payment, StockLevel, StockMovement, Availability,
         PurchaseOrderLine, ReceiptLine,
     )
 }  # fmt: skip

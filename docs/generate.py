@@ -26,14 +26,21 @@ BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w./]+) -->\n).*?(<!-- end -->)"
 
 def generated(name: str) -> str:
     """The table called `name`, as Markdown."""
-    from ml.forecast.config import AccuracyConfig, BoostedConfig, ChallengeConfig, ForecastConfig, RecurrentConfig
+    from ml.forecast.config import (
+        AccuracyConfig,
+        BoostedConfig,
+        ChallengeConfig,
+        FeaturesConfig,
+        ForecastConfig,
+        RecurrentConfig,
+    )
     from ml.replenishment.parameters import Parameters, Policy
     from orchestration.settings import Business, SandboxSource, SlackSettings
 
     models = {
         "forecast.yaml": ForecastConfig, "forecast.yaml/boosted": BoostedConfig,
         "forecast.yaml/recurrent": RecurrentConfig, "forecast.yaml/accuracy": AccuracyConfig,
-        "forecast.yaml/challenge": ChallengeConfig, "parameters.yaml": Parameters, "parameters.yaml/policy": Policy,
+        "forecast.yaml/challenge": ChallengeConfig, "forecast.yaml/features": FeaturesConfig, "parameters.yaml": Parameters, "parameters.yaml/policy": Policy,
         "config.yaml": Business, "config.yaml/sandbox": SandboxSource, "config.yaml/slack": SlackSettings,
     }  # fmt: skip
     if name in models:

@@ -16,7 +16,7 @@ from connectors.errors import PermanentError
 if TYPE_CHECKING:
     from orchestration.application import Application
 
-KINDS = ("orders", "stock", "catalog", "suppliers", "promotions")
+KINDS = ("orders", "stock", "catalog", "suppliers", "promotions", "index")
 SUFFIXES = {".csv", ".xlsx", ".parquet"}
 SETTLED_SECONDS = 10
 """A file that changed more recently may still be being written."""

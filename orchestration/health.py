@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import sys
 from collections.abc import Callable
@@ -99,6 +100,25 @@ def _warehouse(app: Application) -> tuple[bool, str]:
     return True, f"marts up to the morning of {state.cycle_date}{behind}"
 
 
+def _calendar(app: Application) -> tuple[bool, str]:
+    """What the calendar does not know is nothing that stops a cycle."""
+    from ml.forecast.calendar import calendar_of, known_countries
+
+    if not app.settings.warehouse.exists():
+        return True, "nothing to look up yet"
+    with app.warehouse.connect(wait_seconds=30) as db:
+        there = db.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'operations' AND table_name = 'holiday'"
+        )
+        if not there.fetchone()[0]:
+            return True, "nothing to look up yet"
+        countries = {row[0] for row in db.execute("SELECT DISTINCT country FROM operations.holiday").fetchall()}
+    year = dt.datetime.now(dt.UTC).year
+    calendars = [calendar_of(country, year, year + 1) for country in sorted(countries & known_countries())]
+    notes = [f"{note}." for calendar in calendars for note in calendar.notes]
+    return True, " ".join(notes) or f"{', '.join(sorted(countries)) or 'no country'}, known for {year} and {year + 1}"
+
+
 def _published(app: Application) -> tuple[bool, str]:
     from operations import publications
 
@@ -138,6 +158,7 @@ CHECKS: list[tuple[str, Callable[[Application], tuple[bool, str]]]] = [
     ("sources", _sources),
     ("landing", _landing),
     ("warehouse", _warehouse),
+    ("calendar", _calendar),
     ("published", _published),
     ("outbox", _outbox),
     ("alerts", _alerts),

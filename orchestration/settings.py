@@ -70,7 +70,8 @@ class Business(_Strict):
     plan_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "05:30"
     # The first morning that can be planned in the web UI, such as for a backfill; by default the day of set-up.
     plan_from: dt.date | None = None
-    # Whose public holidays count, besides those of the countries of your locations; two letters each.
+    # Whose public holidays count, besides those of the countries of your locations; two letters each. They are those of a
+    # location without a country, and one that celebrates the lunar new year makes forecasts look at it everywhere.
     holiday_countries: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ()
     # Systems that are pulled and written to; none where all data comes in files.
     sources: tuple[SandboxSource, ...] = ()

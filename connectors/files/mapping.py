@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from connectors.errors import PermanentError
 from connectors.records import ENTITIES
 
-KINDS = ("orders", "stock", "catalog", "suppliers", "promotions")
+KINDS = ("orders", "stock", "catalog", "suppliers", "promotions", "index")
 """What can be imported; the words of `stockflow import`."""
 
 SNAPSHOTS = frozenset({"stock", "catalog", "suppliers"})
@@ -116,6 +116,7 @@ class Mapping(_Part):
     catalog: KindMapping | None = None
     suppliers: KindMapping | None = None
     promotions: KindMapping | None = None
+    index: KindMapping | None = None
 
     @model_validator(mode="after")
     def _defaults_exist(self) -> Mapping:

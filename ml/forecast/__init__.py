@@ -18,6 +18,7 @@ from ml.forecast.config import (
     AccuracyConfig,
     BoostedConfig,
     ChallengeConfig,
+    FeaturesConfig,
     ForecastConfig,
     RecurrentConfig,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "BoostedConfig",
     "ChallengeConfig",
     "Dependence",
+    "FeaturesConfig",
     "ForecastConfig",
     "ForecastError",
     "ForecastResult",

@@ -84,6 +84,28 @@ class ChallengeConfig(_Section):
     )
 
 
+class FeaturesConfig(_Section):
+    """What the daily cycle tells the models besides sales, discounts and opening days; a group of columns each."""
+
+    calendar: bool = Field(
+        True, description="holidays, the days around them, and weekends that are worked, by the place's country"
+    )
+    new_year: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="the weeks around the lunar new year. auto: where the place's country or one of"
+        " `holiday_countries` celebrates it",
+    )
+    weather: bool = Field(
+        True, description="temperature and precipitation as they were forecast, where weather is landed before its day"
+    )
+    observed_weather: bool = Field(False, description="temperature and precipitation of past days")
+    price: bool = Field(False, description="the regular price against what it was in the last 90 days")
+    index: bool = Field(True, description="outside indices by category, where some were imported")
+    attributes: bool = Field(
+        True, description="brand of the product, kind and country of the place; the category is always told"
+    )
+
+
 class ForecastConfig(_Section):
     """Parameters of `train` and `forecast`. What a run used is recorded with its result."""
 
@@ -104,3 +126,4 @@ class ForecastConfig(_Section):
     recurrent: RecurrentConfig = RecurrentConfig()
     accuracy: AccuracyConfig = AccuracyConfig()
     challenge: ChallengeConfig = ChallengeConfig()
+    features: FeaturesConfig = FeaturesConfig()

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ml.demand import recover_demand
 from ml.forecast import segments, statistical
+from ml.forecast.calendar import HOLIDAY_COLUMNS, NEW_YEAR_COLUMNS
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.frame import withhold
@@ -30,13 +31,22 @@ LEVEL, SEASON, TREND, STOCK_OUTS, OTHER_MODELS = "level", "season", "trend", "st
 _SEASONAL = {"weekday", "day_of_month", "day_of_year", "profile", "year_ago", "all_year_ago"}
 _OF_COVARIATE = ("", "_before", "_after", "_change", "_response", "_last", "_mean_7")
 _LEAST = 1e-9
+WEATHER, HOLIDAYS, NEW_YEAR, INDICES = "weather", "holidays", "new_year", "indices"
+INDEX_PREFIX = "index_"
+# Columns that are told apart for the models' sake and are one thing to people.
+_TOGETHER = {
+    **dict.fromkeys(("temperature", "precipitation", "humidity", "wind"), WEATHER),
+    **dict.fromkeys(("observed_temperature", "observed_precipitation"), WEATHER),
+    **dict.fromkeys(HOLIDAY_COLUMNS, HOLIDAYS),
+    **dict.fromkeys(NEW_YEAR_COLUMNS, NEW_YEAR),
+}
 
 
 def driver(feature: str, columns: Columns) -> str:
     """What a feature of `ml.forecast.features` is about."""
     for name in (*columns.known_future, *columns.past_only):
         if any(feature == name + part for part in _OF_COVARIATE):
-            return name
+            return INDICES if name.startswith(INDEX_PREFIX) else _TOGETHER.get(name, name)
     if feature.startswith(("in_stock_", "demand_")) or feature == "location_in_stock":
         return STOCK_OUTS
     if feature in _SEASONAL or feature.startswith("weekday_mean_") or feature.endswith("_profile"):
@@ -113,6 +123,9 @@ _WORDS = {
     TREND: "trend",
     STOCK_OUTS: "what stock-outs hid",
     OTHER_MODELS: "the other models",
+    NEW_YEAR: "the lunar new year",
+    INDICES: "outside indices",
+    "is_open": "opening days",
 }
 
 

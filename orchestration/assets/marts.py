@@ -109,12 +109,13 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             loaded = load(db, app.landing, app.manifest.files())
             identified = identify(db, app.engine, app.sources())
             xref = xref_table(app.engine)
+            holidays, unknown = holiday_table(db, app.settings.business.holiday_countries)
             replace_operations(
                 db,
                 {
                     "xref": xref,
                     "source": source_table(app.sources()),
-                    "holiday": holiday_table(db, app.settings.business.holiday_countries),
+                    "holiday": holidays,
                 },
             )
             config = read_forecast_config(app.settings.home / "forecast.yaml").accuracy
@@ -137,8 +138,11 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
                 "gtin conflicts": identified.gtin_conflicts,
             },
         )
-        for table in ("source", "holiday"):
-            yield dg.MaterializeResult(["operations", table])
+        yield dg.MaterializeResult(["operations", "source"])
+        yield dg.MaterializeResult(
+            ["operations", "holiday"],
+            metadata={"days": holidays.num_rows, "not known": "; ".join(unknown) or "nothing"},
+        )
         yield dg.MaterializeResult(
             ISSUED,
             metadata={"mornings": issued.cycles, "rows": issued.rows, "mornings not readable": len(issued.damaged)},

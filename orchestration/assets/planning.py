@@ -68,8 +68,7 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         context: dg.AssetExecutionContext, stockflow: StockflowResource
     ) -> Iterator[dg.MaterializeResult]:
         from orchestration.charts import accuracy_chart, demand_chart
-        from orchestration.planning.forecasting import forecast_cycle
-        from orchestration.planning.models import load_champion
+        from orchestration.planning.forecasting import forecast_cycle, model_in_use, read_forecast_config
 
         app = stockflow.app
         morning = cycle_date(context, timezone)
@@ -79,7 +78,13 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
             _nothing_yet(context, "forecast from")
             return
         quality, decision, scored = _watch(app, morning, data)
-        model, model_id = load_champion(app.settings.models) or _train(context, app, data, morning)[:2]
+        config = read_forecast_config(app.settings.home / "forecast.yaml")
+        model, model_id, trained = model_in_use(
+            app.engine, data, app.settings.models, morning, config, context.log.info
+        )
+        decision = trained or decision
+        for note in data.notes:
+            context.log.warning(note)
         made = forecast_cycle(data, model, model_id)
         folder = app.settings.forecasts / morning.isoformat()
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +102,8 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
                 "forecast against actual": dg.MetadataValue.md(demand_chart(data.history, made.frame)),
                 "how earlier forecasts turned out": quality.says,
                 "error of earlier forecasts": dg.MetadataValue.md(accuracy_chart(scored)),
+                "told besides sales": ", ".join((*model.columns.known_future, *model.columns.past_only)),
+                "not known": "; ".join(data.notes) or "nothing",
                 **_decided(decision),
             }
         )
@@ -233,10 +240,12 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
 
 
 def _demand(app: "Application", morning: dt.date) -> "DemandData | None":
+    from orchestration.planning.forecasting import read_forecast_config
     from orchestration.planning.history import read_demand
 
+    features = read_forecast_config(app.settings.home / "forecast.yaml").features
     with app.warehouse.connect() as db:
-        return read_demand(db, morning)
+        return read_demand(db, morning, features)
 
 
 def _nothing_yet(context: dg.AssetExecutionContext, to_do: str) -> None:

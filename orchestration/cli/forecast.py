@@ -18,6 +18,9 @@ def forecast(
     horizon: Annotated[int, typer.Option(help="Days to forecast")] = 14,
     known_future: Annotated[str, typer.Option(help="Comma-separated columns known for the days to come")] = "",
     past_only: Annotated[str, typer.Option(help="Comma-separated columns known only for the past")] = "",
+    country: Annotated[
+        str, typer.Option(help="Countries, such as CN or DE,AT, whose holidays and lunar new year the models are told")
+    ] = "",
     static: Annotated[str, typer.Option(help="Comma-separated columns that do not change, such as a category")] = "",
     availability: Annotated[
         str | None,
@@ -47,6 +50,7 @@ def forecast(
     from ml.forecast import ForecastError
     from ml.forecast import explain as parts_of
     from ml.forecast import forecast as run
+    from ml.forecast.calendar import add_calendar
 
     try:
         for path in filter(None, (out, explain)):
@@ -55,11 +59,16 @@ def forecast(
         ahead = _read(future, "future") if future else None
         if hourly:
             days, availability = _with_hours(days, _names(hourly), availability)
+        told, notes = _names(known_future), ()
+        if country:
+            with_calendar = add_calendar(days, ahead, horizon, _names(country.upper()))
+            days, ahead, notes = with_calendar.history, with_calendar.future, with_calendar.notes
+            told += with_calendar.names
         result = run(
             days,
             ahead,
             horizon=horizon,
-            known_future=_names(known_future),
+            known_future=told,
             past_only=_names(past_only),
             static=_names(static),
             availability=availability or None,
@@ -75,7 +84,7 @@ def forecast(
     except ForecastError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    _report(result, out)
+    _report(result, out, notes)
 
 
 def _check_output(path: Path) -> None:
@@ -173,9 +182,9 @@ def _write(frame, path: Path) -> None:
         raise ForecastError(f"The forecasts cannot be written to {path}: {error.strerror or error}.") from None
 
 
-def _report(result, out: Path) -> None:
+def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
     """A short table of held-out quality, what was withheld and where the forecasts are."""
-    for note in result.notes:
+    for note in (*notes, *result.notes):
         typer.echo(f"Note: {note}.")
     pooled = result.scores[result.scores["segment"] == "all"].sort_values("wape")
     if len(pooled):

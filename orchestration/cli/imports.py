@@ -32,7 +32,7 @@ def import_command(application: Callable[[], AbstractContextManager[Opened]], no
 
     def import_(
         kind: Annotated[
-            Literal["orders", "stock", "catalog", "suppliers", "promotions"],
+            Literal["orders", "stock", "catalog", "suppliers", "promotions", "index"],
             typer.Argument(help="What the file holds."),
         ],
         file: Annotated[Path, typer.Argument(help="A CSV, XLSX or Parquet file.", metavar="FILE")],
@@ -48,7 +48,7 @@ def import_command(application: Callable[[], AbstractContextManager[Opened]], no
             Path | None, typer.Option(help="Write the quarantined rows to this CSV file.", metavar="CSV")
         ] = None,
     ) -> None:
-        """Import a file of orders, stock, products, suppliers or promotions."""
+        """Import a file of orders, stock, products, suppliers, promotions or indices of categories."""
         from connectors.files.importer import import_file
         from connectors.files.mapping import load_mapping
         from connectors.files.rejected import write_rejected

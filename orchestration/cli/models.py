@@ -65,6 +65,8 @@ def register(
         """Why the model in use forecasts what it does for an item at a place: what each driver contributes, day by day."""
         from ml.forecast import ForecastError, explain, sentence
         from orchestration.planning import models as kept
+        from orchestration.planning.covariates import lacking
+        from orchestration.planning.forecasting import read_forecast_config
         from orchestration.planning.history import find_series, next_morning, read_demand
 
         with application() as running:
@@ -73,12 +75,17 @@ def register(
                 if in_use is None:
                     raise PermanentError("No model has been trained yet; run `stockflow run daily_planning_job` first.")
                 today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
+                features = read_forecast_config(running.settings.home / "forecast.yaml").features
                 with running.warehouse.connect() as db:
                     morning = next_morning(db, today)
                     series = find_series(db, item, location) if morning else None
-                    data = read_demand(db, morning) if morning else None
+                    data = read_demand(db, morning, features) if morning else None
                 if data is None:
                     raise PermanentError("There is no demand to forecast yet; run `stockflow run daily_planning_job`.")
+                if reason := lacking(in_use[0], data.history):
+                    raise PermanentError(
+                        f"The model {in_use[1]} cannot be explained: {reason}. The next cycle trains another one."
+                    )
                 # The whole horizon, as each cycle forecasts it: the days after a day tell about it too.
                 parts = explain(in_use[0], data.history, data.future, HORIZON_DAYS, series=[series])
             except ForecastError as error:

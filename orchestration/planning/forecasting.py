@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 
 from connectors.errors import PermanentError
 from orchestration.planning import models as register
-from orchestration.planning.history import AVAILABILITY, HORIZON_DAYS, KNOWN_FUTURE, STATIC, DemandData
+from orchestration.planning.covariates import columns_of, lacking
+from orchestration.planning.history import HORIZON_DAYS, DemandData
 from orchestration.planning.models import Decision
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ def train_and_decide(
     else:
         if in_use is None:
             decision = Decision("promote", model_id, morning, f"The first model, {model_id}, comes into use.")
+        elif reason := lacking(in_use[0], data.history):
+            message = f"The model {model_id} comes into use in place of {in_use[1]}: {reason}."
+            decision = Decision("promote", model_id, morning, message, other=in_use[1])
         elif in_use[1] == model_id:
             message = f"The model {model_id} stays in use: nothing has changed since it was trained."
             decision = Decision("keep", model_id, morning, message)
@@ -92,6 +96,21 @@ def train_and_decide(
     register.decide(engine, models, decision)
     register.prune(models, config.challenge.keep_models)
     return model, model_id, decision
+
+
+def model_in_use(
+    engine: Engine,
+    data: DemandData,
+    models: Path,
+    morning: dt.date,
+    config: ForecastConfig,
+    progress: Progress | None = None,
+) -> tuple[Model, str, Decision | None]:
+    """The model in use and its id; a new one, with the decision, where there is none or its columns are no longer there."""
+    in_use = register.load_champion(models)
+    if in_use is None or lacking(in_use[0], data.history):
+        return train_and_decide(engine, data, models, morning, config, progress)
+    return *in_use, None
 
 
 def train_model(
@@ -120,12 +139,14 @@ def train_model(
 def _train(history: pd.DataFrame, config: ForecastConfig, progress: Progress | None) -> Model:
     from ml.forecast import train
 
+    columns = columns_of(history)
     return train(
         history,
         horizon=HORIZON_DAYS,
-        known_future=KNOWN_FUTURE,
-        static=STATIC,
-        availability=AVAILABILITY,
+        known_future=columns.known_future,
+        past_only=columns.past_only,
+        static=columns.static,
+        availability=columns.availability,
         config=config,
         progress=progress,
     )
@@ -143,7 +164,8 @@ def _stand_in(
     from ml.forecast.artefacts import code_version, snapshot_hash
     from ml.forecast.panel import build_panel
 
-    if _rules(champion.config) == _rules(config) and origin["code_version"] == code_version():
+    is_same = champion.columns == columns_of(before) and _rules(champion.config) == _rules(config)
+    if is_same and origin["code_version"] == code_version():
         panel = build_panel(before, None, 0, champion.columns, config)
         if snapshot_hash(panel) == champion.data_hash:
             return champion

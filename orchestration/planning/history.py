@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from connectors.errors import PermanentError
+from orchestration.planning import covariates
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.forecast import FeaturesConfig
+
 HORIZON_DAYS = 28
-KNOWN_FUTURE = ("discount", "holiday", "before_holiday", "is_open")
-STATIC = ("category",)
-AVAILABILITY = "in_stock_share"
 
 _HISTORY = """
     SELECT d.item_key AS sku, d.location_key AS location, d.business_date AS date,
            CAST(d.quantity AS DOUBLE) AS quantity, d.in_stock_share, d.discount, d.is_open::INT AS is_open, i.category
+           {attributes}
     FROM intermediate.int_demand__stocked AS d
     JOIN marts.dim_item AS i USING (item_key)
+    LEFT JOIN marts.dim_location AS l USING (location_key)
     WHERE d.business_date < $cycle AND i.is_active AND NOT i.is_kit
 """
 
@@ -63,21 +65,18 @@ _FUTURE = """
     GROUP BY s.sku, s.location, days.date
 """
 
-_HOLIDAYS = """
-    SELECT l.stock_location_key AS location, h.date_on AS date
-    FROM operations.holiday AS h JOIN marts.dim_location AS l ON l.country = h.country GROUP BY ALL
-"""
-
-BEFORE_HOLIDAY_DAYS = 3
+_ATTRIBUTES = ", i.brand, l.kind AS location_kind, l.country"
 
 
 @dataclass(frozen=True)
 class DemandData:
-    """`history`: sku, location, date, quantity, in_stock_share, KNOWN_FUTURE, category. `future`: sku, location, date,
-    KNOWN_FUTURE for the HORIZON_DAYS from the cycle date on. Sorted; no row later than was known that morning."""
+    """`history`: sku, location, date, quantity, in_stock_share and the covariates that `features` switches on (see
+    `covariates`). `future`: sku, location, date and the covariates known ahead, for the HORIZON_DAYS from the cycle date
+    on. Sorted; nothing later than was known that morning. `notes`: what the calendar does not know."""
 
     history: pd.DataFrame
     future: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def _is_built(db: duckdb.DuckDBPyConnection) -> bool:
@@ -115,24 +114,44 @@ def find_series(db: duckdb.DuckDBPyConnection, item: str, location: str) -> tupl
     return found[0], found[1]
 
 
-def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int = HORIZON_DAYS) -> DemandData | None:
+def read_demand(
+    db: duckdb.DuckDBPyConnection, cycle_date: dt.date, features: FeaturesConfig, horizon: int = HORIZON_DAYS
+) -> DemandData | None:
     """From the warehouse, as of the morning of `cycle_date`; None where there is no day of demand before it."""
     cycle = {"cycle": cycle_date}
     if not _is_built(db):
         return None
-    days = db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {_HISTORY}", cycle).fetchone()[0]
+    history = _HISTORY.format(attributes=_ATTRIBUTES if features.attributes else "")
+    days = db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {history}", cycle).fetchone()[0]
     if not days:
         return None
     db.execute(f"CREATE OR REPLACE TEMP TABLE future AS {_FUTURE}", {**cycle, "horizon": horizon})
-    db.execute(f"CREATE OR REPLACE TEMP TABLE holidays AS {_HOLIDAYS}")
-    with_holidays = """
-        SELECT t.*, (h.date IS NOT NULL)::INT AS holiday,
-               EXISTS (SELECT 1 FROM holidays AS n WHERE n.location = t.location
-                       AND n.date > t.date AND n.date <= t.date + {days})::INT AS before_holiday
-        FROM {table} AS t LEFT JOIN holidays AS h ON h.location = t.location AND h.date = t.date
-        ORDER BY t.sku, t.location, t.date
-    """
-    frames = [
-        db.execute(with_holidays.format(table=table, days=BEFORE_HOLIDAY_DAYS)).df() for table in ("history", "future")
-    ]
-    return DemandData(*frames)
+    (first,) = db.execute("SELECT min(date) FROM history").fetchone()
+    places, notes = covariates.read_places(db, first, cycle_date, horizon, features)
+    known = [("places", places, "location, date")]
+    if features.price:
+        known.append(("prices", covariates.read_prices(db, cycle_date), "sku, location, date"))
+    past = [*known]
+    if features.index:
+        indices = covariates.read_indices(db, first, cycle_date)
+        past += [("indices", indices, "category, date")] if len(indices) else []
+    return DemandData(_with(db, "history", past), _with(db, "future", known), notes)
+
+
+def _with(db: duckdb.DuckDBPyConnection, table: str, frames: list[tuple[str, pd.DataFrame, str]]) -> pd.DataFrame:
+    """The rows of `table`, each with what `frames` say of it: (name, frame, columns that find its row)."""
+    selected, joins = ["t.*"], []
+    for name, frame, keys in frames:
+        db.register(name, frame)
+        selected.append(f"{name}.* EXCLUDE ({keys})")
+        on = " AND ".join(f"{name}.{key} = {_KEYS.get(key, f't.{key}')}" for key in keys.split(", "))
+        joins.append(f"LEFT JOIN {name} ON {on}")
+    rows = db.execute(
+        f"SELECT {', '.join(selected)} FROM {table} AS t {' '.join(joins)} ORDER BY t.sku, t.location, t.date"
+    ).df()
+    for name, _, _ in frames:
+        db.unregister(name)
+    return rows
+
+
+_KEYS = {"category": "coalesce(t.category, '')"}

@@ -115,6 +115,7 @@ def _going_back(models: Path, morning: dt.date, history: pd.DataFrame, config: F
     """The decision to use the former model again, None where it is too late, gone or would have been no better."""
     from ml.forecast import ArtefactError, load
     from ml.forecast.contest import hold_contest
+    from orchestration.planning.covariates import lacking
     from orchestration.planning.forecasting import unseen_days
 
     in_use = register.champion(models)
@@ -125,6 +126,8 @@ def _going_back(models: Path, morning: dt.date, history: pd.DataFrame, config: F
     try:
         champion, former = load(models / in_use.model_id), load(models / in_use.previous)
     except ArtefactError:
+        return None
+    if lacking(champion, history) or lacking(former, history):
         return None
     days = min(unseen_days(champion, history), unseen_days(former, history))
     if days < config.challenge.least_days:

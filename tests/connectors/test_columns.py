@@ -13,7 +13,16 @@ from pydantic import ValidationError
 
 from connectors.columns import check
 from connectors.extract import Collector, Mapped, Rejected
-from connectors.records import Order, OrderLine, PurchaseOrderLine, StockLevel, Supplier, WeatherDay, record_id
+from connectors.records import (
+    CategoryIndex,
+    Order,
+    OrderLine,
+    PurchaseOrderLine,
+    StockLevel,
+    Supplier,
+    WeatherDay,
+    record_id,
+)
 
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3), st.floats(), st.just(""), st.just("x"), st.just("2026-01-02"),
@@ -35,6 +44,7 @@ GOOD = {
     },
     Supplier: {"supplier_code": "V", "name": "n", "currency": "EUR"},
     WeatherDay: {"location_code": "S1", "date_on": "2026-01-02", "issued_at": "2026-01-02T10:00:00Z"},
+    CategoryIndex: {"name": "searches", "date_on": "2026-01-02", "issued_at": "2026-01-02T10:00:00Z", "value": 1.5},
 }  # fmt: skip
 
 

@@ -115,3 +115,52 @@ def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, argument
     assert message in told.output
     assert "Traceback" not in told.output
     assert len([line for line in told.output.splitlines() if line.startswith("Error")]) == 1
+
+
+def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):
+    """Sales double on public holidays: known ahead from the calendar alone, without a future file."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    days = pd.date_range("2024-01-01", "2025-04-29")
+    off = {"2024-05-01", "2024-10-03", "2024-12-25", "2024-12-26", "2025-01-01", "2025-04-18", "2025-04-21", "2024-05-09",
+           "2024-05-20", "2024-01-01", "2024-03-29", "2024-04-01"}  # fmt: skip
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"sku": [f"P{n}" for n in range(30)]}).merge(pd.DataFrame({"date": days}), how="cross")
+    rate = np.where(frame["date"].dt.strftime("%Y-%m-%d").isin(off), 60, 15)
+    frame.assign(location="S1", quantity=rng.poisson(rate)).to_csv(tmp_path / "history.csv", index=False)
+    out = tmp_path / "out.parquet"
+    told = CliRunner().invoke(
+        app,
+        [str(tmp_path / "history.csv"), "--country", "de", "--horizon", "7", "--out", str(out), "--config",
+         str(tmp_path / "config.yaml")],
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    mean = pd.read_parquet(out).query("model == 'blend'").groupby("date")["mean"].mean()
+    assert mean.loc["2025-05-01"] > 1.8 * mean.drop("2025-05-01").max()
+
+
+@pytest.mark.parametrize(
+    ("country", "columns", "says"),
+    [("XX", {}, "There is no calendar of the country 'XX'"), ("DE", {"holiday": 0}, "has a column holiday already"),
+     ("DE", {"date": "soon"}, "not a date")],
+)  # fmt: skip
+def test_a_calendar_that_cannot_be_told_is_refused(app, files, country, columns, says):
+    history = pd.read_csv(files / "history.csv", dtype=str).assign(**columns)
+    history.to_csv(files / "other.csv", index=False)
+    told = CliRunner().invoke(
+        app, [str(files / "other.csv"), "--country", country, "--out", str(files / "out.parquet")]
+    )
+    assert told.exit_code == 1
+    assert says in told.output
+
+
+def test_years_that_the_calendar_does_not_know_are_told(app, files):
+    history = pd.read_csv(files / "history.csv", dtype=str)
+    history["date"] = (pd.to_datetime(history["date"]) + pd.Timedelta(days=366 * 40)).dt.strftime("%Y-%m-%d")
+    history.to_csv(files / "later.csv", index=False)
+    told = CliRunner().invoke(
+        app,
+        [str(files / "later.csv"), "--country", "CN", "--out", str(files / "out.parquet"), "--config",
+         str(files / "config.yaml")],
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    assert "Note: chinesecalendar does not know China's days off" in told.output

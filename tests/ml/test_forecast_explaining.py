@@ -100,3 +100,37 @@ def test_without_trees_the_weekday_profile_is_what_is_taken_apart(shop):
 )  # fmt: skip
 def test_features_belong_to_the_driver_they_are_about(feature, about):
     assert driver(feature, Columns(known_future=("trend_setter",), past_only=("rain",))) == about
+
+
+@pytest.mark.parametrize(
+    ("feature", "about"),
+    [
+        ("temperature", "weather"), ("precipitation_response", "weather"), ("observed_temperature_mean_7", "weather"),
+        ("holiday_after", "holidays"), ("holiday_ahead", "holidays"), ("makeup_day_before", "holidays"),
+        ("new_year_behind_change", "new_year"), ("index_sentiment_last", "indices"), ("price_change", "price"),
+        ("discount_response", "discount"), ("static_brand", LEVEL), ("brand_trend", "trend"),
+    ],
+)  # fmt: skip
+def test_columns_of_one_thing_are_one_driver(feature, about):
+    columns = Columns(
+        (
+            "discount",
+            "price",
+            "holiday",
+            "makeup_day",
+            "holiday_ahead",
+            "new_year_behind",
+            "temperature",
+            "precipitation",
+        ),
+        ("observed_temperature", "index_sentiment"),
+        ("brand",),
+    )
+    assert driver(feature, columns) == about
+
+
+def test_weather_and_holidays_have_words_of_their_own():
+    day = pd.DataFrame({"driver": [LEVEL, "weather", "new_year", "indices"], "contribution": [10.0, 2.0, 1.0, -0.5]})
+    assert sentence(day) == (
+        "12.5: the level of what was sold 10, weather +2, the lunar new year +1, outside indices -0.5"
+    )

@@ -19,6 +19,10 @@ stock:
   records:
     - entity: stock_level
       fields: {location_code: shop, item_code: item, counted_at: day, on_hand: qty}
+index:
+  records:
+    - entity: category_index
+      fields: {name: "'searches'", category: topic, date_on: week, issued_at: "to_instant(published)", value: interest}
 """
 
 
@@ -57,7 +61,7 @@ def test_the_counts_are_printed_one_line_each_and_add_up(run, tmp_path):
         ("", "stock", "is empty"),
         (None, "stock", "There is no file"),
         ("shop,sku\n1,2\n", "stock", "there is no column 'item'"),
-        ("shop,item\n1,2\n", "orders", "says nothing about orders; it has: stock"),
+        ("shop,item\n1,2\n", "orders", "says nothing about orders; it has: stock, index"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_a_failing_exit(run, text, kind, sentence):
@@ -70,3 +74,10 @@ def test_what_is_wrong_is_one_sentence_and_a_failing_exit(run, text, kind, sente
 
 def test_a_kind_that_does_not_exist_is_refused(run):
     assert run("a\n1\n", kind="weather").exit_code == 2
+
+
+def test_an_index_comes_with_when_it_was_issued_and_a_number_that_is_none_is_set_aside(run):
+    text = "topic,week,published,interest\nTea,2026-01-04,2026-01-05 06:00,71.5\nTea,2026-01-11,2026-01-12 06:00,n/a\n"
+    told = run(text, kind="index")
+    assert {"accepted 1", "quarantined 1", "landed 1 category_index"} <= set(told.output.splitlines())
+    assert "accepted 0" in run(text, kind="index").output

@@ -46,7 +46,7 @@ def history(days: int) -> pd.DataFrame:
     ).to_frame(index=False)
     frame = frame.assign(
         location="S1", quantity=rng.poisson(mean[:, None] * weekday).ravel().astype(float), in_stock_share=1.0,
-        discount=0.0, holiday=0, before_holiday=0, is_open=1, category="C",
+        discount=0.0, is_open=1, category="C",
     )  # fmt: skip
     return frame[frame["date"] < pd.Timestamp(START) + pd.Timedelta(days=days)].reset_index(drop=True)
 
@@ -143,6 +143,40 @@ def test_a_model_in_use_that_was_altered_is_replaced(engine, kept):
     challenger, decision = train(engine, folder, 105)
     assert (decision.action, register.champion(folder).model_id) == ("promote", challenger)
     assert "not the one that was saved" in decision.message
+
+
+def with_holidays(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(holiday=(rows["date"].dt.day == 1).astype(int))
+
+
+def test_a_model_whose_columns_are_gone_is_replaced_and_neither_compared_nor_gone_back_to(engine, kept):
+    folder = kept[0]
+    config = GOOD.model_copy(update={"challenge": ChallengeConfig(keep_models=8)})
+    told = DemandData(with_holidays(history(98)), pd.DataFrame())
+    older = train_model(told, folder, morning(98), config)[1]
+    register._write(folder, register.Champion(older, morning(98)))
+    assert forecasting.model_in_use(engine, told, folder, morning(98), config)[1:] == (older, None)
+    without = DemandData(history(105), pd.DataFrame())
+    model, model_id, decision = forecasting.model_in_use(engine, without, folder, morning(105), config)
+    assert (decision.action, decision.model_id, decision.other) == ("promote", model_id, older)
+    assert "trained with holiday, which there is no more" in decision.message
+    assert model.columns.known_future == ()
+    assert register.champion(folder) == register.Champion(model_id, morning(105), older)
+    with scored(model_id, 2.0, days=6, until=111) as db:
+        found = quality.assess(db, folder, morning(111), config)
+    assert found.champion.is_worse
+    assert quality.watch(engine, found, folder, morning(111), history(111), config) is None
+
+
+def test_a_column_that_has_come_makes_the_stand_in_another_model(engine, kept, monkeypatch):
+    folder, ids = kept
+    trained_on = []
+    fit = forecasting._train
+    monkeypatch.setattr(forecasting, "_train", lambda rows, *rest: trained_on.append(len(rows)) or fit(rows, *rest))
+    data = DemandData(with_holidays(history(105)), pd.DataFrame())
+    challenger, decision = train_and_decide(engine, data, folder, morning(105), GOOD)[1:]
+    assert trained_on == [len(history(105)), len(history(98))]
+    assert set(decision.figures) == {challenger, ids["old"]}
 
 
 # -- Issued forecasts --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def told(name: str) -> tuple[bool, str]:
 def test_a_new_home_is_well(watched):
     checks = examine()
     assert [check.name for check in checks] == [
-        "configuration", "Python", "disk", "dbt project", "PostgreSQL", "sources", "landing", "warehouse", "published",
+        "configuration", "Python", "disk", "dbt project", "PostgreSQL", "sources", "landing", "warehouse", "calendar", "published",
         "outbox", "alerts",
     ]  # fmt: skip
     assert all(check.ok for check in checks), checks
