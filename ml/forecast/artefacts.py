@@ -45,7 +45,7 @@ def code_version() -> str:
     """SHA-256 over the modules that forecasting consists of: the same code gives the same version anywhere."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), here.parent / "demand.py"]):
+    for path in sorted([*here.glob("*.py"), here.parent / "demand.py", here.parent / "phantom.py"]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
