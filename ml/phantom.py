@@ -9,11 +9,12 @@ share of selling days, the posterior predictive probability that none of the run
     P(n | s, d) = Gamma(d - s + 1/2 + n) Gamma(d + 1) / (Gamma(d - s + 1/2) Gamma(d + 1 + n))                         (1)
 
 (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.4). By days and not by units, so that one large sale promises
-nothing. A run is phantom stock if P is below 0.001 and below 0.1 over the number of runs that are looked at, so that of all of
-them one in ten panels has one by mistake (Bonferroni). Runs up to the end of the history and runs that ended, after a
-count or a delivery, are two such families.
+nothing. A run is phantom stock if P is below 0.001 and below 0.1 over the number of runs that are looked at, those of no day
+among them, so that one panel in ten has one by mistake (Bonferroni). Runs up to the end of the history, one a series, and runs
+that ended, after a count or a delivery, one between any two sales, are two such families.
 
-A day on which nothing sold at the whole location is the location's, closed or not recorded, and no product's: it does not
+Days are taken for alike, and the quiet ones of a week stand together: runs of fewer than `LEAST` days, which move no level
+either, are left alone. A day on which nothing sold at the whole location is the location's, closed or not recorded, and no product's: it does not
 count. And no run counts for longer than `most` days: what has been on the list of what to count for weeks and still does not
 sell is no error of the books but no longer wanted. From there on days are taken as they are, and as the newest days they let
 the forecast fade.
@@ -26,6 +27,7 @@ from scipy.special import gammaln
 
 BEFORE = 84
 LIKELY, MISTAKEN = 0.001, 0.1
+LEAST = 4
 _FULL = 0.999
 
 
@@ -55,8 +57,8 @@ def phantom_days(sales: np.ndarray, share: np.ndarray, location: np.ndarray, mos
     before = counted[series, start] - counted[series, first]
     improbable = probability(days, selling[series, start] - selling[series, first], before)
     for family in (last, ~last):
-        runs = np.flatnonzero(family & (days > 0))
-        for run in runs[improbable[runs] < min(LIKELY, MISTAKEN / max(len(runs), 1))]:
+        bound = min(LIKELY, MISTAKEN / max(int(family.sum()), 1))
+        for run in np.flatnonzero(family & (days >= LEAST) & (improbable < bound)):
             row, stretch = series[run], slice(start[run], min(end[run], start[run] + most))
             flags[row, stretch] = counts[row, stretch]
     return flags

@@ -26,6 +26,7 @@ from ml.forecast.features import FeatureBuilder
 from ml.forecast.frame import withhold
 from ml.forecast.launch import LAUNCH, study
 from ml.forecast.model import Model, means_of
+from ml.forecast.newcomers import judges_short
 from ml.forecast.panel import Columns, build_panel
 
 LEVEL, SEASON, TREND, STOCK_OUTS, OTHER_MODELS = "level", "season", "trend", "stock_outs", "other_models"
@@ -58,7 +59,8 @@ def explain(
     series: Iterable[tuple[object, object]] | None = None,
     newcomers: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The parts of the blended mean that `predict` gives for the same frames: sku, location, date, driver, contribution.
+    """The parts of the blended mean that `predict` gives for the same frames: sku, location, date, driver, contribution, and
+    `similar`, how many series a new product was judged by (0 for others).
 
     The contributions of one day, in its unit, sum to its mean. `series` are the (sku, location) wanted, all by default;
     the whole history is needed all the same, for a product is forecast from its store and its category too. Raises
@@ -67,7 +69,7 @@ def explain(
     horizon = horizon or model.horizon
     panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
     panel, withheld = withhold(panel, model.config)
-    empty = pd.DataFrame({"sku": [], "location": [], "date": [], "driver": [], "contribution": []})
+    empty = pd.DataFrame({name: [] for name in ("sku", "location", "date", "driver", "contribution", "similar")})
     if not len(panel.keys):
         return empty
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
@@ -115,7 +117,11 @@ def explain(
         beyond = model.lessons.weights[kind[rows], week[rows], number] * (means[number][rows] - reference)
         parts[SIMILAR] = np.where(short[rows, None], beyond, 0.0)
         parts[OTHER_MODELS] = parts[OTHER_MODELS] - parts[SIMILAR]
-    known = _frame(panel.keys.iloc[rows].astype(dict.fromkeys(panel.whole_keys, "int64")), panel, horizon, parts)
+    judged = np.zeros(len(panel.keys), int)
+    if short.any() and judges_short(model.lessons, model.names):
+        judged[short] = similar.judged_by(similar.codes[:, short], among=True)[0]
+    keys = panel.keys.iloc[rows].astype(dict.fromkeys(panel.whole_keys, "int64"))
+    known = _frame(keys, panel, horizon, parts, judged[rows])
     return pd.concat([known, told], ignore_index=True) if len(told) else known
 
 
@@ -123,15 +129,15 @@ def sentence(parts: pd.DataFrame, least: float = 0.02) -> str:
     """The parts of one day (rows of `explain`) in words, those below `least` of the mean left out."""
     contributions = parts.set_index("driver")["contribution"]
     mean = contributions.sum()
-    if LEVEL not in contributions:
-        others = contributions.drop(SIMILAR)
-        told = [f"{_WORDS[name]} {value:+.3g}" for name, value in others.items() if abs(value) >= least * mean]
-        return f"{mean:.3g}: the level of similar products {contributions[SIMILAR]:.3g}" + "".join(
-            f", {part}" for part in told
-        )
-    others = contributions.drop(LEVEL).sort_values(key=np.abs, ascending=False)
+    base, of = (LEVEL, "what was sold") if LEVEL in contributions else (SIMILAR, "similar products")
+    others = contributions.drop(base).sort_values(key=np.abs, ascending=False)
     told = [f"{_WORDS.get(name, name)} {value:+.3g}" for name, value in others.items() if abs(value) >= least * mean]
-    return f"{mean:.3g}: the level of what was sold {contributions[LEVEL]:.3g}" + "".join(f", {part}" for part in told)
+    similar = int(parts["similar"].iloc[0])
+    return (
+        f"{mean:.3g}: the level of {of} {contributions[base]:.3g}"
+        + "".join(f", {part}" for part in told)
+        + (f" (a new product: judged by {similar:,} similar ones)" if similar else "")
+    )
 
 
 _WORDS = {
@@ -164,7 +170,7 @@ def _of_new(similar, new: new_products.Newcomers, model: Model, horizon: int) ->
     parts = _parts(level, mean, {SEASON: np.where(mean > 0, season, 0.0), LAUNCH: np.where(mean > 0, curve, 0.0)})
     parts = {SIMILAR: parts.pop(LEVEL), **parts}
     keys = new.keys.astype(dict.fromkeys(similar.panel.whole_keys, "int64"))
-    return _frame(keys, similar.panel, horizon, parts)
+    return _frame(keys, similar.panel, horizon, parts, similar.judged_by(outlook.codes)[0])
 
 
 def _rows(keys: pd.DataFrame, series, withheld: pd.DataFrame) -> np.ndarray:
@@ -194,7 +200,7 @@ def _parts(base: np.ndarray, whole: np.ndarray, logs: dict[str, np.ndarray]) -> 
     return {LEVEL: whole - sum(parts.values()), **parts}
 
 
-def _frame(keys: pd.DataFrame, panel, horizon: int, parts: dict[str, np.ndarray]) -> pd.DataFrame:
+def _frame(keys: pd.DataFrame, panel, horizon: int, parts: dict[str, np.ndarray], similar: np.ndarray) -> pd.DataFrame:
     dates = panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]")
     each = horizon * len(parts)
     return pd.DataFrame(
@@ -204,5 +210,6 @@ def _frame(keys: pd.DataFrame, panel, horizon: int, parts: dict[str, np.ndarray]
             "date": np.tile(np.repeat(dates, len(parts)), len(keys)),
             "driver": np.tile(list(parts), len(keys) * horizon),
             "contribution": np.stack(list(parts.values()), axis=2).reshape(-1),
+            "similar": np.repeat(similar, each),
         }
     )

@@ -12,8 +12,8 @@ from ml.demand import Demand
 from ml.forecast import heldout, segments
 from ml.forecast.config import QUANTILE_COLUMNS, ForecastConfig
 from ml.forecast.heldout import BLEND
-from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.newcomers import shared
+from ml.forecast.launch import Similar
+from ml.forecast.newcomers import judges_short, shared
 from ml.forecast.panel import Panel
 
 # A quantile this many times above the highest day on record is a fault of the tail, not demand.
@@ -82,7 +82,7 @@ def _by_similar(model, panel: Panel, kind, horizon: int, similar: Similar | None
     does not, and the part of the variance that comes from the level."""
     judged, common = np.zeros((len(kind), horizon), np.int32), np.zeros((len(kind), horizon), np.float32)
     short = np.flatnonzero(kind == segments.SHORT)
-    if similar is not None and len(short) and model.lessons.weights[segments.SHORT, :, model.names.index(LAUNCH)].any():
+    if similar is not None and len(short) and judges_short(model.lessons, model.names):
         mean, squared = similar.forecast(short, horizon)
         common[short] = shared(squared, mean, model.base_spread)
         judged[short] = similar.judged_by(similar.codes[:, short], among=True)[0][:, None]

@@ -289,7 +289,8 @@ class Similar:
             [
                 [found.get(value, -1) for value in zip(*(parts[name] for name in group), strict=True)]
                 for group, found in zip(self.groups, self.labels, strict=True)
-            ]
+            ],
+            dtype=int,
         ).reshape(len(self.groups), len(keys))
 
 
@@ -442,7 +443,7 @@ def _groups(panel: Panel, static: np.ndarray) -> tuple[tuple[tuple[str, ...], ..
         groups.append(group)
         codes.append(code)
         labels.append(found)
-    return tuple(groups), np.array(codes), tuple(labels)
+    return tuple(groups), np.array(codes, int).reshape(len(groups), len(panel.keys)), tuple(labels)
 
 
 def _profiles(sold, exposure, level, weekday, groups, codes, labels, spread) -> tuple[np.ndarray, ...]:

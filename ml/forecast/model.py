@@ -244,7 +244,10 @@ def _predict(
         )
     told = pd.DataFrame(columns=newcomers.COLUMNS)
     if not len(panel.keys):
-        return empty_frame(), withheld, panel.notes, told
+        unjudged = (
+            (f"{len(new)} newcomers are not forecast: there is no history to judge them by",) if new is not None else ()
+        )
+        return empty_frame(), withheld, (*panel.notes, *unjudged), told
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
     kind = segments.demand_class(demand.expected, model.config.min_days)
     similar = study(panel) if new is not None or (kind == segments.SHORT).any() or LAUNCH in wanted else None

@@ -46,6 +46,11 @@ def widened(squared: np.ndarray, mean: np.ndarray, spread: Spread, own: np.ndarr
     return own + squared * mean**2 / np.maximum(spread.variance(mean), 1e-9)
 
 
+def judges_short(lessons: Lessons, names: tuple[str, ...]) -> bool:
+    """Whether similar products count in the blend of series that are short."""
+    return bool(lessons.weights[SHORT, :, names.index(LAUNCH)].any())
+
+
 def shared(squared: np.ndarray, mean: np.ndarray, spread: Spread) -> np.ndarray:
     """The part of a day's variance that comes from the level, which all days share: what `sample_paths` lets them share."""
     return 1 - 1 / widened(squared, mean, spread)

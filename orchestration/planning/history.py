@@ -68,16 +68,69 @@ _HOLIDAYS = """
     FROM operations.holiday AS h JOIN marts.dim_location AS l ON l.country = h.country GROUP BY ALL
 """
 
+# What can be sold but has not been: stocked for less than $days days, coming on an order, or launched, where most of what is
+# stocked is sold (a central warehouse keeps it for others). Stock that was there when its ledger began tells no first day.
+_NEWCOMERS = """
+    WITH known AS (SELECT DISTINCT sku, location FROM history),
+    evening AS (
+        SELECT item_key AS sku, location_key AS location, closing FROM marts.fct_inventory_daily
+        WHERE business_date = $cycle::DATE - 1 AND is_known
+    ),
+    selling AS (
+        SELECT e.location FROM evening AS e
+        JOIN marts.dim_item AS i ON i.item_key = e.sku AND i.is_active
+        LEFT JOIN known AS k USING (sku, location)
+        WHERE e.closing > 0 GROUP BY e.location HAVING 2 * count(k.sku) >= count(*)
+    ),
+    unsold AS (
+        SELECT sku, location, min(expected_on) AS expected_on FROM (
+            SELECT sku, location, NULL::DATE AS expected_on FROM evening
+            UNION ALL
+            SELECT item_key, location_key, expected_on FROM marts.fct_purchase_order_line
+            WHERE ordered_on < $cycle AND status IN ('open', 'draft') AND item_key <> 'unmatched'
+        ) ANTI JOIN known USING (sku, location) SEMI JOIN selling USING (location)
+        GROUP BY ALL
+    ),
+    -- Since when the books know of each; what was stated for the first time may have lain there before.
+    booked AS (
+        SELECT item_key AS sku, location_key AS location,
+               CASE WHEN is_opened_by_statement THEN stated_date ELSE first_date END AS since
+        FROM intermediate.int_stock__series WHERE is_known
+    ),
+    ledger AS (SELECT location, min(since) AS began FROM booked GROUP BY ALL),
+    stocked AS (
+        SELECT i.item_key AS sku, i.location_key AS location, greatest(min(i.business_date), any_value(b.since)) AS since
+        FROM marts.fct_inventory_daily AS i
+        SEMI JOIN unsold AS u ON u.sku = i.item_key AND u.location = i.location_key
+        JOIN booked AS b ON b.sku = i.item_key AND b.location = i.location_key
+        WHERE i.business_date < $cycle AND i.closing > 0 GROUP BY ALL
+    ),
+    dated AS (
+        SELECT u.sku, u.location, i.category,
+               greatest(coalesce(CASE WHEN s.since > l.began THEN s.since WHEN s.since IS NULL
+                                 THEN greatest(u.expected_on, $cycle::DATE) END, i.launched_on), i.launched_on) AS first_day
+        FROM unsold AS u
+        JOIN marts.dim_item AS i ON i.item_key = u.sku AND i.is_active AND NOT i.is_kit
+        LEFT JOIN ledger AS l USING (location)
+        LEFT JOIN stocked AS s USING (sku, location)
+    )
+    SELECT * FROM dated WHERE first_day >= $cycle::DATE - $days AND first_day < $cycle::DATE + $horizon
+    ORDER BY sku, location
+"""
+NEWCOMER_DAYS = 28
+
 BEFORE_HOLIDAY_DAYS = 3
 
 
 @dataclass(frozen=True)
 class DemandData:
     """`history`: sku, location, date, quantity, in_stock_share, KNOWN_FUTURE, category. `future`: sku, location, date,
-    KNOWN_FUTURE for the HORIZON_DAYS from the cycle date on. Sorted; no row later than was known that morning."""
+    KNOWN_FUTURE for the HORIZON_DAYS from the cycle date on. `newcomers`: sku, location, category and first_day of what can be
+    sold and never has been, or None. Sorted; no row later than was known that morning."""
 
     history: pd.DataFrame
     future: pd.DataFrame
+    newcomers: pd.DataFrame | None = None
 
 
 def _is_built(db: duckdb.DuckDBPyConnection) -> bool:
@@ -135,4 +188,5 @@ def read_demand(db: duckdb.DuckDBPyConnection, cycle_date: dt.date, horizon: int
     frames = [
         db.execute(with_holidays.format(table=table, days=BEFORE_HOLIDAY_DAYS)).df() for table in ("history", "future")
     ]
-    return DemandData(*frames)
+    new = db.execute(_NEWCOMERS, {**cycle, "days": NEWCOMER_DAYS, "horizon": horizon}).df()
+    return DemandData(*frames, new if len(new) else None)

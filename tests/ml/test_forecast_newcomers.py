@@ -164,8 +164,12 @@ def test_a_new_product_is_explained_by_similar_ones(launched):
     mean = result.forecasts[result.forecasts["model"] == "blend"].set_index([*KEY, "date"])["mean"]
     for key, day in parts.groupby([*KEY, "date"]):
         assert day["contribution"].sum() == pytest.approx(mean[key], rel=1e-4)
+    assert set(explain(result.model, history, None, 14, series=[("P00", "S00")], newcomers=new)["sku"]) == {"P00"}
     first = parts[(parts["sku"] == one["sku"]) & (parts["date"] == parts["date"].min())]
-    assert "the level of similar products" in sentence(first)
+    told = sentence(first)
+    assert "the level of similar products" in told
+    similar = result.newcomers.set_index(KEY)["similar"][one["sku"], one["location"]]
+    assert f"a new product: judged by {similar} similar ones" in told
 
 
 def test_a_saved_model_forecasts_the_same_new_products(launched, tmp_path):
@@ -211,6 +215,13 @@ def test_without_anything_similar_a_new_product_is_withheld_with_the_reason():
     result = run(frame, None, horizon=7, newcomers=new, config=SIMPLE, availability="in_stock_share")
     assert "NEW" not in set(result.forecasts["sku"])
     assert "could be judged by" in result.withheld.set_index("sku").at["NEW", "reason"]
+
+
+def test_without_any_history_newcomers_are_told_about_and_not_forecast():
+    empty = pd.DataFrame({"sku": [], "location": [], "date": pd.to_datetime([]), "quantity": []})
+    result = run(empty, None, horizon=7, newcomers=pd.DataFrame({"sku": ["NEW"], "location": ["S"]}), config=SIMPLE)
+    assert result.forecasts.empty
+    assert any("1 newcomers are not forecast" in note for note in result.notes)
 
 
 def test_series_of_a_few_days_lean_on_similar_ones_and_beat_their_own_average():
