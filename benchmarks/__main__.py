@@ -14,9 +14,10 @@ TABLES = (
     ("marts", ()),
     ("replenishment", ()),
     ("accuracy", ()),
+    ("newcomers", ()),
     ("cycle", ()),
 )
-NEED_DATA = {"imports", "accuracy", "cycle"}
+NEED_DATA = {"imports", "accuracy", "newcomers", "cycle"}
 
 
 def main() -> int:

@@ -25,8 +25,9 @@ from ml.forecast.heldout import Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
+_LESSONS = ("correction", "weights", "units", "shapes", "levels")
 
 
 def snapshot_hash(panel: Panel) -> str:
@@ -44,7 +45,7 @@ def code_version() -> str:
     """SHA-256 over the modules that forecasting consists of: the same code gives the same version anywhere."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), here.parent / "demand.py"]):
+    for path in sorted([*here.glob("*.py"), here.parent / "demand.py", here.parent / "phantom.py"]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -65,11 +66,8 @@ def save(model, folder) -> Path:
         "dispersion": [float(value) for value in model.dispersion],
         "categories": model.categories,
         "names": list(model.names),
-        "correction": lessons.correction.tolist(),
-        "weights": lessons.weights.tolist(),
-        "units": lessons.units.tolist(),
-        "shapes": lessons.shapes.tolist(),
-        "levels": lessons.levels.tolist(),
+        **_lessons(lessons),
+        "newcomers": _lessons(model.newcomers),
         "base_spread": vars(model.base_spread),
         "dependence": vars(model.dependence),
         "scores": json.loads(model.scores.to_json(orient="records", double_precision=15)),
@@ -95,6 +93,10 @@ def save(model, folder) -> Path:
     temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     os.replace(temporary, folder / MANIFEST)
     return folder
+
+
+def _lessons(lessons: Lessons) -> dict[str, list]:
+    return {name: getattr(lessons, name).tolist() for name in _LESSONS}
 
 
 def load(folder):
@@ -126,12 +128,14 @@ def load(folder):
 
         recurrent = Recurrent.load(folder)
     columns = Columns(**{k: tuple(v) if isinstance(v, list) else v for k, v in content["columns"].items()})
-    lessons = Lessons(*(np.array(content[name]) for name in ("correction", "weights", "units", "shapes", "levels")))
+    lessons, of_newcomers = (
+        Lessons(*(np.array(told[name]) for name in _LESSONS)) for told in (content, content["newcomers"])
+    )
     return Model(
         columns, content["horizon"], ForecastConfig(**content["config"]), content["seed"], content["missing_days"],
         tuple(content["dispersion"]), content["categories"], tuple(content["names"]), lessons,
-        Spread(**content["base_spread"]), Dependence(**content["dependence"]), pd.DataFrame(content["scores"]), boosted,
-        recurrent, tuple(content["notes"]), manifest["data_sha256"], manifest["trained_until"], content["timings"],
+        Spread(**content["base_spread"]), Dependence(**content["dependence"]), pd.DataFrame(content["scores"]),
+        of_newcomers, boosted, recurrent, tuple(content["notes"]), manifest["data_sha256"], manifest["trained_until"], content["timings"],
     )  # fmt: skip
 
 

@@ -122,6 +122,12 @@ class ForecastConfig(_Section):
     origin_step: int = Field(7, ge=1, description="days between held-out origins")
     history_days: int = Field(1100, ge=56, description="older days are left out")
     spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")
+    phantom_stock: bool = Field(
+        True, description="runs of days without a sale that are improbable with stock count as days without stock"
+    )
+    phantom_days: int = Field(
+        28, ge=1, description="so many days of such a run at most; what still does not sell then is no longer wanted"
+    )
     boosted: BoostedConfig = BoostedConfig()
     recurrent: RecurrentConfig = RecurrentConfig()
     accuracy: AccuracyConfig = AccuracyConfig()

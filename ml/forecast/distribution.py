@@ -60,11 +60,15 @@ def own_factor(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.nda
 
     The level of a series with few observed days is itself uncertain: its variance over their number is added.
     """
+    return own_ratio(demand, fitted, spread) * (1 + _LEVEL_DAYS / np.maximum(np.isfinite(demand).sum(1), 1))
+
+
+def own_ratio(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndarray:
+    """`own_factor` without what the level's uncertainty adds to it."""
     seen = np.isfinite(demand)
     expected = np.maximum(spread.variance(np.maximum(fitted, _LEAST)), 1e-9)
     ratio = np.where(seen, np.minimum((np.nan_to_num(demand) - fitted) ** 2 / expected, 25), 0.0)
-    days = seen.sum(1)
-    return np.clip((ratio.sum(1) + 20) / (days + 20), 0.3, 4.0) * (1 + _LEVEL_DAYS / np.maximum(days, 1))
+    return np.clip((ratio.sum(1) + 20) / (seen.sum(1) + 20), 0.3, 4.0)
 
 
 def gamma_shape(mean: np.ndarray, spread: Spread, factor: np.ndarray) -> np.ndarray:

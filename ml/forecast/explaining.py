@@ -8,7 +8,7 @@ level of what was sold, times what stock-outs hid of it, times the season, and s
 factors are the Shapley values of the features (TreeSHAP, Lundberg et al. 2020), summed by driver. A product is turned
 into a sum by the logarithmic mean, L(f, f0) = (f - f0) / ln(f / f0): each driver contributes L times its logarithm, and
 the parts sum to the whole exactly (Ang 2005, the LMDI decomposition). What the other models of the blend say beyond it
-is a part of its own.
+is a part of its own. A product that is judged by similar ones has their level, season and launch curve for its parts.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ import numpy as np
 import pandas as pd
 
 from ml.demand import recover_demand
+from ml.forecast import newcomers as new_products
 from ml.forecast import segments, statistical
 from ml.forecast.calendar import HOLIDAY_COLUMNS, NEW_YEAR_COLUMNS
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.frame import withhold
+from ml.forecast.launch import LAUNCH, study
 from ml.forecast.model import Model, means_of
+from ml.forecast.newcomers import judges_short
 from ml.forecast.panel import Columns, build_panel
 
 LEVEL, SEASON, TREND, STOCK_OUTS, OTHER_MODELS = "level", "season", "trend", "stock_outs", "other_models"
+SIMILAR = "similar_products"
 _SEASONAL = {"weekday", "day_of_month", "day_of_year", "profile", "year_ago", "all_year_ago"}
 _OF_COVARIATE = ("", "_before", "_after", "_change", "_response", "_last", "_mean_7")
 _LEAST = 1e-9
@@ -63,8 +67,10 @@ def explain(
     horizon: int | None = None,
     *,
     series: Iterable[tuple[object, object]] | None = None,
+    newcomers: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The parts of the blended mean that `predict` gives for the same frames: sku, location, date, driver, contribution.
+    """The parts of the blended mean that `predict` gives for the same frames: sku, location, date, driver, contribution, and
+    `similar`, how many series a new product was judged by (0 for others).
 
     The contributions of one day, in its unit, sum to its mean. `series` are the (sku, location) wanted, all by default;
     the whole history is needed all the same, for a product is forecast from its store and its category too. Raises
@@ -73,11 +79,21 @@ def explain(
     horizon = horizon or model.horizon
     panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
     panel, withheld = withhold(panel, model.config)
-    rows = _rows(panel.keys, series, withheld)
-    if not len(rows):
-        return pd.DataFrame({"sku": [], "location": [], "date": [], "driver": [], "contribution": []})
+    empty = pd.DataFrame({name: [] for name in ("sku", "location", "date", "driver", "contribution", "similar")})
+    if not len(panel.keys):
+        return empty
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
-    means = means_of(model, panel, demand, horizon)
+    short = segments.demand_class(demand.expected, model.config.min_days) == segments.SHORT
+    similar = study(panel) if newcomers is not None or short.any() else None
+    wanted, told = None if series is None else list(series), empty
+    if newcomers is not None:
+        new, _ = new_products.read_newcomers(newcomers, panel)
+        new, wanted = _wanted(new, wanted)
+        told = _of_new(similar, new, model, horizon)
+    rows = _rows(panel.keys, wanted, withheld)
+    if not len(rows):
+        return told
+    means = means_of(model, panel, demand, horizon, similar=similar)
     kind = np.repeat(segments.demand_class(demand.expected, model.config.min_days)[:, None], horizon, axis=1)
     week = np.broadcast_to(segments.horizon_week(horizon), kind.shape)
     blend = model.lessons.blend(means, kind, week)[rows].astype(np.float64)
@@ -106,16 +122,32 @@ def explain(
         }
         reference = np.where(by_trees, mean, profile)
     parts[OTHER_MODELS] = blend - reference
-    return _frame(panel, rows, horizon, parts)
+    if short[rows].any():
+        number = model.names.index(LAUNCH)
+        beyond = model.lessons.weights[kind[rows], week[rows], number] * (means[number][rows] - reference)
+        parts[SIMILAR] = np.where(short[rows, None], beyond, 0.0)
+        parts[OTHER_MODELS] = parts[OTHER_MODELS] - parts[SIMILAR]
+    judged = np.zeros(len(panel.keys), int)
+    if short.any() and judges_short(model.lessons, model.names):
+        judged[short] = similar.judged_by(similar.codes[:, short], among=True)[0]
+    keys = panel.keys.iloc[rows].astype(dict.fromkeys(panel.whole_keys, "int64"))
+    known = _frame(keys, panel, horizon, parts, judged[rows])
+    return pd.concat([known, told], ignore_index=True) if len(told) else known
 
 
 def sentence(parts: pd.DataFrame, least: float = 0.02) -> str:
     """The parts of one day (rows of `explain`) in words, those below `least` of the mean left out."""
     contributions = parts.set_index("driver")["contribution"]
     mean = contributions.sum()
-    others = contributions.drop(LEVEL).sort_values(key=np.abs, ascending=False)
+    base, of = (LEVEL, "what was sold") if LEVEL in contributions else (SIMILAR, "similar products")
+    others = contributions.drop(base).sort_values(key=np.abs, ascending=False)
     told = [f"{_WORDS.get(name, name)} {value:+.3g}" for name, value in others.items() if abs(value) >= least * mean]
-    return f"{mean:.3g}: the level of what was sold {contributions[LEVEL]:.3g}" + "".join(f", {part}" for part in told)
+    similar = int(parts["similar"].iloc[0])
+    return (
+        f"{mean:.3g}: the level of {of} {contributions[base]:.3g}"
+        + "".join(f", {part}" for part in told)
+        + (f" (a new product: judged by {similar:,} similar ones)" if similar else "")
+    )
 
 
 _WORDS = {
@@ -126,7 +158,32 @@ _WORDS = {
     NEW_YEAR: "the lunar new year",
     INDICES: "outside indices",
     "is_open": "opening days",
+    SIMILAR: "what similar products sell",
+    LAUNCH: "as launches go",
 }
+
+
+def _wanted(new: new_products.Newcomers, series) -> tuple[new_products.Newcomers, list | None]:
+    """The newcomers among `series`, and those of `series` that are none of them; all of them for None."""
+    if series is None:
+        return new, None
+    asked = {(str(sku), str(location)) for sku, location in series}
+    keys = list(zip(new.keys["sku"], new.keys["location"], strict=True))
+    keep = np.array([key in asked for key in keys], bool)
+    return new.select(keep), [pair for pair in series if (str(pair[0]), str(pair[1])) not in set(keys)]
+
+
+def _of_new(similar, new: new_products.Newcomers, model: Model, horizon: int) -> pd.DataFrame:
+    """The parts of products without a day of history: the level of similar ones, their season, the launch curve."""
+    outlook = new_products.outlook(similar, new, model.newcomers, horizon)
+    mean = outlook.mean.astype(np.float64)
+    level = np.where(mean > 0, outlook.level[:, None], 0.0)
+    curve = np.log(np.maximum(outlook.curve, _LEAST))
+    season = np.log(np.maximum(mean, _LEAST)) - np.log(np.maximum(level, _LEAST)) - curve
+    parts = _parts(level, mean, {SEASON: np.where(mean > 0, season, 0.0), LAUNCH: np.where(mean > 0, curve, 0.0)})
+    parts = {SIMILAR: parts.pop(LEVEL), **parts}
+    keys = new.keys.astype(dict.fromkeys(similar.panel.whole_keys, "int64"))
+    return _frame(keys, similar.panel, horizon, parts, similar.judged_by(outlook.codes)[0])
 
 
 def _rows(keys: pd.DataFrame, series, withheld: pd.DataFrame) -> np.ndarray:
@@ -156,16 +213,16 @@ def _parts(base: np.ndarray, whole: np.ndarray, logs: dict[str, np.ndarray]) -> 
     return {LEVEL: whole - sum(parts.values()), **parts}
 
 
-def _frame(panel, rows: np.ndarray, horizon: int, parts: dict[str, np.ndarray]) -> pd.DataFrame:
-    keys = panel.keys.iloc[rows].astype(dict.fromkeys(panel.whole_keys, "int64"))
+def _frame(keys: pd.DataFrame, panel, horizon: int, parts: dict[str, np.ndarray], similar: np.ndarray) -> pd.DataFrame:
     dates = panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]")
     each = horizon * len(parts)
     return pd.DataFrame(
         {
             "sku": np.repeat(keys["sku"].to_numpy(), each),
             "location": np.repeat(keys["location"].to_numpy(), each),
-            "date": np.tile(np.repeat(dates, len(parts)), len(rows)),
-            "driver": np.tile(list(parts), len(rows) * horizon),
+            "date": np.tile(np.repeat(dates, len(parts)), len(keys)),
+            "driver": np.tile(list(parts), len(keys) * horizon),
             "contribution": np.stack(list(parts.values()), axis=2).reshape(-1),
+            "similar": np.repeat(similar, each),
         }
     )

@@ -12,6 +12,8 @@ from ml.demand import Demand
 from ml.forecast import heldout, segments
 from ml.forecast.config import QUANTILE_COLUMNS, ForecastConfig
 from ml.forecast.heldout import BLEND
+from ml.forecast.launch import Similar
+from ml.forecast.newcomers import judges_short, shared
 from ml.forecast.panel import Panel
 
 # A quantile this many times above the highest day on record is a fault of the tail, not demand.
@@ -38,13 +40,17 @@ def _typed(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(panel.whole_keys, "int64"))
 
 
-def forecast_frame(model, panel: Panel, demand: Demand, means, kind, factor, horizon: int, wanted) -> pd.DataFrame:
-    """The forecast frame, sorted by model, sku, location and date."""
+def forecast_frame(
+    model, panel: Panel, demand: Demand, means, kind, factor, horizon: int, wanted, similar: Similar | None
+) -> pd.DataFrame:
+    """The forecast frame, sorted by model, sku, location and date; `factor` [N, H]."""
     count = len(panel.keys)
     kinds = np.repeat(kind, horizon)
     weeks = np.tile(segments.horizon_week(horizon), count)
-    factors, whole = np.repeat(factor, horizon), np.repeat(panel.whole, horizon)
+    factors, whole = factor.reshape(-1), np.repeat(panel.whole, horizon)
     ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
+    judged, common = _by_similar(model, panel, kind, horizon, similar)
+    ceiling[judged > 0] = np.inf
     keys = _typed(panel.keys.loc[panel.keys.index.repeat(horizon)].reset_index(drop=True), panel)
     dates = np.tile(panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]"), count)
     frames = []
@@ -60,6 +66,8 @@ def forecast_frame(model, panel: Panel, demand: Demand, means, kind, factor, hor
         values = np.minimum(values, ceiling[:, None].astype(np.float32))
         columns = {"model": pd.Categorical.from_codes(np.zeros(len(mean), np.int8), [name]), "mean": mean}
         columns |= {column: values[:, position] for position, column in enumerate(QUANTILE_COLUMNS)}
+        by_similar = name == BLEND
+        columns |= {"similar": judged * by_similar, "shared": common * np.float32(by_similar)}
         frames.append(pd.DataFrame({"sku": keys["sku"], "location": keys["location"], "date": dates, **columns}))
     if not frames:
         return empty_frame()
@@ -69,8 +77,24 @@ def forecast_frame(model, panel: Panel, demand: Demand, means, kind, factor, hor
     return pd.concat(frames, ignore_index=True).astype({"model": str})
 
 
+def _by_similar(model, panel: Panel, kind, horizon: int, similar: Similar | None) -> tuple[np.ndarray, np.ndarray]:
+    """For each series-day [N * H], how many similar series the blend judges by besides the series' own few days, 0 where it
+    does not, and the part of the variance that comes from the level."""
+    judged, common = np.zeros((len(kind), horizon), np.int32), np.zeros((len(kind), horizon), np.float32)
+    short = np.flatnonzero(kind == segments.SHORT)
+    if similar is not None and len(short) and judges_short(model.lessons, model.names):
+        mean, squared = similar.forecast(short, horizon)
+        common[short] = shared(squared, mean, model.base_spread)
+        judged[short] = similar.judged_by(similar.codes[:, short], among=True)[0][:, None]
+    return judged.reshape(-1), common.reshape(-1)
+
+
 def empty_frame() -> pd.DataFrame:
     empty = {"sku": str, "location": str, "date": "datetime64[ns]", "model": str, "mean": "float32"}
+    after = {"similar": "int32", "shared": "float32"}
     return pd.DataFrame(
-        {name: pd.Series(dtype=kind) for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32")).items()}
+        {
+            name: pd.Series(dtype=kind)
+            for name, kind in (empty | dict.fromkeys(QUANTILE_COLUMNS, "float32") | after).items()
+        }
     )

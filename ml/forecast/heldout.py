@@ -15,6 +15,7 @@ from ml.forecast import distribution, scoring
 from ml.forecast.blend import greedy_weights
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
+from ml.forecast.launch import LAUNCH
 from ml.forecast.segments import CLASSES, SHORT
 
 WEEKS = 4
@@ -90,8 +91,9 @@ def origins(days: int, horizon: int, config: ForecastConfig) -> tuple[list[int],
 
 
 def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
-    """Which models may serve a class: the learned ones do not serve series too short to have taught them."""
-    return np.array([not (kind == SHORT and name in ("xgboost", "lstm")) for name in names])
+    """Which models may serve a class: the learned ones do not serve series too short to have taught them, and what similar
+    products sell serves none but these."""
+    return np.array([name not in ("xgboost", "lstm") if kind == SHORT else name != LAUNCH for name in names])
 
 
 def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
@@ -106,13 +108,15 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
     # What could have been sold of what a model says: compared with sales, that judges demand without recovering it.
     sellable = held.means * held.share
-    everything = greedy_weights(held.sales[regular], sellable[:, regular], allowed_models(names, 0), seed=seed)
-    if not regular.any():
-        everything = _default_weights(names)
+    everything = _default_weights(names, 0)
+    if regular.any():
+        everything = greedy_weights(held.sales[regular], sellable[:, regular], allowed_models(names, 0), seed=seed)
     for kind in range(classes):
         allowed = allowed_models(names, kind)
-        prior = everything if (everything * allowed).sum() > 0 else _default_weights(names)
-        for week in range(WEEKS):
+        prior = _default_weights(names, kind)
+        if kind != SHORT and (everything * allowed).sum() > 0:
+            prior = everything
+        for week in range(WEEKS) if allowed.any() else ():
             mine = (held.kind == kind) & (held.week == week)
             weights[kind, week] = greedy_weights(held.sales[mine], sellable[:, mine], allowed, prior, seed)
     rng = np.random.default_rng(seed)
@@ -210,14 +214,15 @@ def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
 def default_lessons(names: tuple[str, ...]) -> Lessons:
     """Without any held-out day: the weekday profile with wide intervals."""
     classes, models = len(CLASSES), len(names)
-    weights = np.tile(_default_weights(names), (classes, WEEKS, 1))
+    weights = np.stack([np.tile(_default_weights(names, kind), (WEEKS, 1)) for kind in range(classes)])
     levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, WEEKS, 1))
     shape = (models + 1, classes, WEEKS)
     return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels)
 
 
-def _default_weights(names: tuple[str, ...]) -> np.ndarray:
-    return np.array([float(name == "weekday_profile") for name in names])
+def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:
+    default = LAUNCH if kind == SHORT and LAUNCH in names else "weekday_profile"
+    return np.array([float(name == default) for name in names])
 
 
 def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from ml.demand import Demand, exposed, recover_demand
-from ml.forecast import boosted, distribution, heldout, segments, statistical
+from ml.forecast import boosted, distribution, heldout, newcomers, segments, statistical
 from ml.forecast.boosted import Boosted
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
@@ -21,6 +22,7 @@ from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.frame import empty_frame, forecast_frame, withhold
 from ml.forecast.heldout import BASELINE, BLEND, HeldOut, Lessons
+from ml.forecast.launch import LAUNCH, Similar, study
 from ml.forecast.panel import Columns, Panel, build_panel
 from ml.forecast.paths import Dependence, fit_dependence
 from ml.forecast.recurrent import Recurrent, fit_recurrent, update_recurrent
@@ -30,6 +32,7 @@ Progress = Callable[[str], None]
 LONGEST_HORIZON = 364
 _FACTOR_DAYS = 56
 _LEARNED = ("xgboost", "lstm")
+_WRITTEN = (BLEND, *_LEARNED, BASELINE)
 SALES = "sales"
 # A forecast this many times above the highest day on record is a fault of a model, not demand.
 _MEAN_LIMIT = 2.0
@@ -51,6 +54,7 @@ class Model:
     base_spread: Spread
     dependence: Dependence
     scores: pd.DataFrame
+    newcomers: Lessons
     boosted: Boosted | None = None
     recurrent: Recurrent | None = None
     notes: tuple[str, ...] = ()
@@ -80,8 +84,9 @@ class Model:
 class ForecastResult:
     """What a forecast run gives.
 
-    `forecasts`: sku, location, date, model, mean, q01 ... q99. `scores`: held-out measures per model and segment.
-    `weights`: what each model counts for. `withheld`: sku, location, reason. `notes`: what was cleaned or assumed.
+    `forecasts`: sku, location, date, model, mean, q01 ... q99, `similar` (how many series a new product was judged by, 0 for others) and `shared` (the part of a day's variance that all
+    its days share). `scores`: held-out measures per model and segment. `weights`: what each model counts for. `withheld`: sku, location, reason. `newcomers`: sku, location,
+    first_day, `similar`, and what those have in common, `alike`. `notes`: what was cleaned or assumed.
     `parameters`: everything the run used. `timings`: seconds per step.
     """
 
@@ -89,6 +94,7 @@ class ForecastResult:
     scores: pd.DataFrame
     weights: pd.DataFrame
     withheld: pd.DataFrame
+    newcomers: pd.DataFrame
     notes: tuple[str, ...]
     parameters: dict
     timings: dict[str, float]
@@ -159,13 +165,15 @@ def _train(
         *statistical.METHODS,
         *(["xgboost"] if held_boosted else []),
         *(["lstm"] if held_recurrent else []),
+        LAUNCH,
     )
     if found and len(usable):
-        held, base_spread = _hold_out(
+        held, base_spread, pretended = _hold_out(
             panel, recovered, found, ahead, dispersion, config, held_boosted, held_recurrent, names, seed
         )
         clock.mark("held-out forecasts", f"{held.rows} series-days from {len(found)} origins")
         lessons = heldout.learn(held, names, seed)
+        of_newcomers = newcomers.learn(pretended, held, lessons, names, seed)
         clock.mark("blend and calibration")
         scores = heldout.score(heldout.sample(held, seed), names, seed)
         dependence = _dependence(held, lessons)
@@ -173,6 +181,7 @@ def _train(
     else:
         notes.append("the history is too short to hold days out: the weekday profile is used with wide intervals")
         lessons, base_spread = heldout.default_lessons(names), Spread(1.5, 1.0)
+        of_newcomers = heldout.default_lessons((LAUNCH,))
         scores, dependence = pd.DataFrame(columns=heldout.SCORE_COLUMNS), Dependence()
     earned = lessons.weights.sum((0, 1))
     if held_boosted:
@@ -190,7 +199,7 @@ def _train(
 
     return Model(
         columns, horizon, config, seed, panel.missing_days, dispersion, panel.categories, names, lessons, base_spread,
-        dependence, scores, boosted_model, recurrent_model, tuple(notes), snapshot_hash(panel),
+        dependence, scores, of_newcomers, boosted_model, recurrent_model, tuple(notes), snapshot_hash(panel),
         str(panel.dates[panel.days - 1]) if len(panel.dates) else "", clock.seconds,
     )  # fmt: skip
 
@@ -201,13 +210,24 @@ def predict(
     future: pd.DataFrame | None = None,
     horizon: int | None = None,
     *,
-    models: Iterable[str] = (BLEND, *_LEARNED, BASELINE),
+    models: Iterable[str] = _WRITTEN,
+    newcomers: pd.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
     """Forecast the days after `history` with a trained model: (forecasts, withheld, notes).
 
-    `history` may hold more days and other series than the model was trained on. `models` are those written out.
+    `history` may hold more days and other series than the model was trained on. `models` are those written out. `newcomers`
+    are products without a day of history (sku, location, static columns, first_day; see `newcomers.read_newcomers`): they
+    have rows of the blend alone.
     """
+    forecasts, withheld, notes, _ = _predict(model, history, future, horizon, models, newcomers, progress)
+    return forecasts, withheld, notes
+
+
+def _predict(
+    model: Model, history, future, horizon: int | None, models: Iterable[str], new: pd.DataFrame | None, progress
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...], pd.DataFrame]:
+    """What `predict` gives, and the list of newcomers."""
     horizon = horizon or model.horizon
     _check_horizon(horizon)
     if horizon > model.horizon:
@@ -222,27 +242,46 @@ def predict(
         raise ForecastError(
             f"There is no model named {', '.join(sorted(unknown))}; there are {', '.join(model.names)}."
         )
+    told = pd.DataFrame(columns=newcomers.COLUMNS)
     if not len(panel.keys):
-        return empty_frame(), withheld, panel.notes
+        unjudged = (
+            (f"{len(new)} newcomers are not forecast: there is no history to judge them by",) if new is not None else ()
+        )
+        return empty_frame(), withheld, (*panel.notes, *unjudged), told
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
-    means = means_of(model, panel, demand, horizon, wanted)
     kind = segments.demand_class(demand.expected, model.config.min_days)
-    factor = _own_factor(demand.expected, model.base_spread)
-    frame = forecast_frame(model, panel, demand, means, kind, factor, horizon, wanted)
+    similar = study(panel) if new is not None or (kind == segments.SHORT).any() or LAUNCH in wanted else None
+    means = means_of(model, panel, demand, horizon, wanted, similar)
+    factor = _factor(demand, model.base_spread, kind, horizon, similar)
+    frame = forecast_frame(model, panel, demand, means, kind, factor, horizon, wanted, similar)
+    notes = panel.notes
+    if new is not None:
+        frame, withheld, told, more = newcomers.append(
+            frame, withheld, similar, new, model.newcomers, model.base_spread, horizon, BLEND in wanted
+        )
+        notes = (*notes, *more)
     if progress:
-        progress(f"{len(panel.keys)} series, {horizon} days")
-    return frame, withheld, panel.notes
+        progress(f"{len(panel.keys) + len(told)} series, {horizon} days")
+    return frame, withheld, notes, told
 
 
 def means_of(
-    model: Model, panel: Panel, demand: Demand, horizon: int, wanted: tuple[str, ...] = (BLEND,)
+    model: Model,
+    panel: Panel,
+    demand: Demand,
+    horizon: int,
+    wanted: tuple[str, ...] = (BLEND,),
+    similar: Similar | None = None,
 ) -> np.ndarray:
-    """What each model of `model` says of the days after the panel's: [M, N, H]; 0 for models that nothing needs."""
+    """What each model of `model` says of the days after the panel's: [M, N, H]; 0 for models that nothing needs.
+
+    `similar` is what `study` learned from the panel, where a series is short or the model `launch` is wanted.
+    """
     used = model.lessons.weights.sum((0, 1)) > 0
     needed = {name for number, name in enumerate(model.names) if used[number] or name in wanted}
     if BLEND not in wanted:
         needed = set(wanted)
-    means = _means(panel, demand, panel.days, horizon, model.boosted, model.recurrent, model.names, needed)
+    means = _means(panel, demand, panel.days, horizon, model.boosted, model.recurrent, model.names, needed, similar)
     return means * model.lessons.correction[:, None, None].astype(np.float32)
 
 
@@ -255,6 +294,7 @@ def forecast(
     past_only: Iterable[str] = (),
     static: Iterable[str] = (),
     availability: str | None = None,
+    newcomers: pd.DataFrame | None = None,
     config: ForecastConfig | None = None,
     sales: bool = False,
     artefacts=None,
@@ -265,7 +305,8 @@ def forecast(
 
     With `availability` the forecasts are of demand, more than was sold; `sales` adds a model of that name that says what
     will be recorded as sold if shelves are as full as they have been: what revenue is planned and tills are compared by,
-    never what is ordered by. See `train` and `predict` for the frames and the errors.
+    never what is ordered by. `newcomers` are products without a day of history. See `train` and `predict` for the frames
+    and the errors.
     """
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
     _check_horizon(horizon)
@@ -279,10 +320,12 @@ def forecast(
         availability=availability, config=config, seed=seed, progress=progress,
     )  # fmt: skip
     started = time.perf_counter()
-    forecasts, withheld, notes = predict(model, history, future, horizon, progress=progress)
+    forecasts, withheld, notes, told = _predict(
+        model, history, future, horizon, _WRITTEN, newcomers, progress
+    )  # fmt: skip
     timings = {**model.timings, "predict": round(time.perf_counter() - started, 3)}
     if sales and availability:
-        recorded = _of_sales(history, future, horizon, replace(columns, recorded=True), config, seed)
+        recorded = _of_sales(history, future, horizon, replace(columns, recorded=True), newcomers, config, seed)
         forecasts = pd.concat([forecasts, recorded], ignore_index=True)
         timings["sales"] = round(time.perf_counter() - started - timings["predict"], 3)
     if artefacts is not None:
@@ -299,16 +342,25 @@ def forecast(
     }
     every_note = tuple(dict.fromkeys((*model.notes, *notes)))
     return ForecastResult(
-        forecasts, model.scores, model.weights(), withheld, every_note, parameters, timings, model.dependence, model
+        forecasts,
+        model.scores,
+        model.weights(),
+        withheld,
+        told,
+        every_note,
+        parameters,
+        timings,
+        model.dependence,
+        model,
     )
 
 
 def _of_sales(
-    history, future, horizon: int, columns: Columns, config: ForecastConfig | None, seed: int
+    history, future, horizon: int, columns: Columns, new, config: ForecastConfig | None, seed: int
 ) -> pd.DataFrame:
     """The blend of models that take recorded sales as they are, with the in-stock share as one more thing to know."""
     model = _train(history, horizon, columns, config or ForecastConfig(), seed, None)
-    return predict(model, history, future, horizon, models=[BLEND])[0].assign(model=SALES)
+    return predict(model, history, future, horizon, models=[BLEND], newcomers=new)[0].assign(model=SALES)
 
 
 def _check_horizon(horizon: int) -> None:
@@ -346,6 +398,7 @@ def _means(
     network,
     names: tuple[str, ...],
     needed: Iterable[str],
+    similar: Similar | None = None,
 ) -> np.ndarray:
     """What each model says: [M, N, H], never negative nor NaN; 0 for models that are not needed."""
     means = np.zeros((len(names), len(panel.keys), horizon), np.float32)
@@ -357,26 +410,44 @@ def _means(
             means[number] = trees.predict(FeatureBuilder(panel, demand.expected), origin, horizon)
         elif name == "lstm":
             means[number] = network.predict(panel, demand.expected, origin, horizon)
+        elif name == LAUNCH:
+            if similar is not None:
+                means[number] = similar.forecast(np.arange(len(panel.keys)), horizon)[0]
         else:
             # The baseline is what people do without recovering anything.
             past = panel.sales if name == BASELINE else demand.expected
             means[number] = statistical.METHODS[name](past[:, :origin], horizon)
         means[number] = np.where(np.isfinite(means[number]), np.maximum(means[number], 0), level)
     highest = np.nan_to_num(demand.expected).max(axis=1, initial=0)
-    return np.minimum(means, _MEAN_LIMIT * highest[None, :, None])
+    limit = np.repeat(_MEAN_LIMIT * highest[None, :], len(names), axis=0)
+    # What similar products sell is known apart from a series' own few days.
+    limit[[name == LAUNCH for name in names]] = np.inf
+    return np.minimum(means, limit[:, :, None])
 
 
-def _own_factor(demand: np.ndarray, spread: Spread) -> np.ndarray:
+def _factor(demand: Demand, spread: Spread, kind: np.ndarray, horizon: int, similar: Similar | None) -> np.ndarray:
+    """Factor [N, horizon] on the variance that `spread` gives: of the series' own, or of what is not known of a short one."""
+    factor = np.repeat(_own(distribution.own_factor, demand.expected, spread)[:, None], horizon, axis=1)
+    short = np.flatnonzero(kind == segments.SHORT)
+    if similar is not None and len(short):
+        mean, squared = similar.forecast(short, horizon)
+        own = _own(distribution.own_ratio, demand.expected[short], spread)
+        factor[short] = newcomers.widened(squared, mean, spread, own[:, None])
+    return factor
+
+
+def _own(measure, demand: np.ndarray, spread: Spread) -> np.ndarray:
     recent = demand[:, -_FACTOR_DAYS:]
     position = (np.arange(recent.shape[1]) - recent.shape[1]) % 7
     fitted = statistical.weekday_profile(demand, 7)[:, position]
-    return distribution.own_factor(recent, fitted, spread)
+    return measure(recent, fitted, spread)
 
 
 def _hold_out(
     panel: Panel, recovered: Demand, found, ahead, dispersion, config, trees, network, names, seed
-) -> tuple[HeldOut, Spread]:
-    """All models' forecasts at the held-out origins, beside what happened; and the spread of the weekday profile."""
+) -> tuple[HeldOut, Spread, list[newcomers.Pretended]]:
+    """All models' forecasts at the held-out origins, beside what happened; the spread of the weekday profile; and the same
+    for series taken for new."""
     drawn_demand = recovered.draw(panel.sales, seed)
     share = exposed(panel.sales, panel.share)
     whole = panel.whole
@@ -384,7 +455,8 @@ def _hold_out(
     profile = names.index("weekday_profile")
     for origin in found:
         before, demand = _as_of(panel, origin, dispersion)
-        means = _means(before, demand, origin, ahead, trees, network, names, names)
+        similar = study(before)
+        means = _means(before, demand, origin, ahead, trees, network, names, names, similar)
         target = slice(origin, origin + ahead)
         # A series that has not begun has nothing to be judged by.
         keep = panel.seen[:, target] & (panel.first < origin)[:, None]
@@ -392,12 +464,22 @@ def _hold_out(
         kind = segments.demand_class(demand.expected, config.min_days)
         parts.append(
             (origin, demand, means[:, keep], panel.sales[:, target][keep], drawn_demand[:, target][keep],
-             share[:, target][keep], series, lead, kind[series])
+             share[:, target][keep], series, lead, kind[series], before, similar)
         )  # fmt: skip
     stacked = np.concatenate([part[2] for part in parts], axis=1)
     drawn = np.concatenate([part[4] for part in parts])
     base = distribution.fit_spread(drawn, stacked[profile])
-    factor = np.concatenate([_own_factor(part[1].expected, base)[part[6]] for part in parts])
+    factor = np.concatenate(
+        [_factor(part[1], base, segments.demand_class(part[1].expected, config.min_days), ahead, part[10])[part[6], part[7]]
+         for part in parts]
+    )  # fmt: skip
+    pretended = [
+        newcomers.pretend(
+            before, similar, partial(_simple, horizon=ahead, names=names, spread=base), dispersion, names,
+            tuple(table[:, origin : origin + ahead] for table in (panel.sales, drawn_demand, share)), whole, base, seed,
+        )
+        for origin, *_, before, similar in parts
+    ]  # fmt: skip
     lead = np.concatenate([part[7] for part in parts])
     series = np.concatenate([part[6] for part in parts])
     held = HeldOut(
@@ -413,7 +495,13 @@ def _hold_out(
         whole[series],
         factor,
     )
-    return held, base
+    return held, base, pretended
+
+
+def _simple(panel: Panel, demand: Demand, horizon: int, names: tuple[str, ...], spread: Spread):
+    """What the models that need no training say, [M, N, H], 0 for the others; and the series' own variance [N] against `spread`."""
+    means = _means(panel, demand, panel.days, horizon, None, None, names, statistical.METHODS)
+    return means, _own(distribution.own_ratio, demand.expected, spread)
 
 
 def _dependence(held: HeldOut, lessons: Lessons) -> Dependence:

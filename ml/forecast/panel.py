@@ -13,6 +13,7 @@ import pandas as pd
 
 from ml.forecast.config import ForecastConfig
 from ml.forecast.errors import ForecastError
+from ml.phantom import phantom_days
 
 _KEY = ["sku", "location"]
 _DAY = np.dtype("datetime64[D]")
@@ -143,6 +144,15 @@ def build_panel(
     if columns.availability:
         stocked = _dense(shape, codes, at, history[columns.availability].to_numpy(np.float64))
         stocked = np.clip(np.nan_to_num(stocked, nan=1.0), 0.0, 1.0)
+        if config.phantom_stock and sales.size:
+            places = np.unique(keys["location"].to_numpy(str), return_inverse=True)[1]
+            phantom = phantom_days(sales, stocked, places, config.phantom_days)
+            if phantom.any():
+                stocked[phantom] = 0.0
+                notes.append(
+                    f"{int(phantom.sum())} days of {int(phantom.any(1).sum())} series count as days without stock: by the"
+                    " books there was some, but so long a run without a sale is improbable (phantom stock)"
+                )
     past = _stack(shape, codes, at, history, columns.past_only)
     known = np.full((len(columns.known_future), len(keys), total + horizon), np.nan, np.float32)
     known[:, :, :total] = _stack(shape, codes, at, history, columns.known_future)

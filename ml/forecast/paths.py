@@ -72,14 +72,23 @@ def sample_paths(
     keys = frame[["sku", "location"]].iloc[::horizon].reset_index(drop=True)
     quantiles = frame[list(QUANTILE_COLUMNS)].to_numpy(np.float32).reshape(len(keys), horizon, -1)
     names = list(zip(keys["sku"], keys["location"], strict=True))
-    return Paths(keys, dates, draw(quantiles, names, n, seed, dependence))
+    shared = np.zeros(len(keys))
+    if "shared" in frame:
+        shared = np.nan_to_num(frame["shared"].to_numpy(float)).reshape(-1, horizon).mean(1)
+    return Paths(keys, dates, draw(quantiles, names, n, seed, dependence, shared))
 
 
 def draw(
-    quantiles: np.ndarray, names: Sequence[tuple[str, str]], n: int, seed: int, dependence: Dependence
+    quantiles: np.ndarray,
+    names: Sequence[tuple[str, str]],
+    n: int,
+    seed: int,
+    dependence: Dependence,
+    shared: np.ndarray | None = None,
 ) -> np.ndarray:
     """Paths [S, n, H] from quantiles [S, H, len(LEVELS)], filled in slices so that memory stays bounded. `names` [S]
-    tell the series' random streams apart."""
+    tell the series' random streams apart. `shared` [S] of the variance, where it is more than `common` of (1), takes its
+    place: the level of a new product is not known, and it is the same on all days."""
     series, horizon, _ = quantiles.shape
     bucket, part = _inverse_table()
     knots = _with_tails(quantiles)
@@ -89,7 +98,8 @@ def draw(
     step = max(1, 2_000_000 // max(n * horizon, 1))
     keep = np.float32(dependence.persistence)
     fresh = np.float32(np.sqrt(1 - dependence.persistence**2))
-    shared, single = np.float32(np.sqrt(dependence.common)), np.float32(np.sqrt(1 - dependence.common))
+    common = np.clip(np.zeros(series) if shared is None else shared, dependence.common, 0.99).astype(np.float32)
+    jointly, single = np.sqrt(common)[:, None, None], np.sqrt(1 - common)[:, None, None]
     for start in range(0, series, step):
         rows = slice(start, min(start + step, series))
         count = rows.stop - rows.start
@@ -99,7 +109,7 @@ def draw(
         noise = drawn[:, 1:]
         for day in range(1, horizon):
             noise[:, day] = keep * noise[:, day - 1] + fresh * noise[:, day]
-        noise = shared * drawn[:, :1] + single * noise
+        noise = jointly[rows] * drawn[:, :1] + single[rows] * noise
         place = np.minimum((ndtr(noise) * _BUCKETS).astype(np.int32), _BUCKETS - 1)
         index = np.arange(count)[:, None]
         for day in range(horizon):

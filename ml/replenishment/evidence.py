@@ -159,6 +159,8 @@ def _evidence(cycle, option, others, series, lane: Lane, origin, minimum, packs,
             "mean": _round(option["mean"]),
             "per_day": _round(option["daily_demand"]),
             **{f"q{round(q * 100)}": _round(option[f"q{round(q * 100)}"]) for q in DEMAND_QUANTILES},
+            # A new product, judged by so many similar ones.
+            **({"similar": int(series["similar"])} if series["similar"] else {}),
         },
         "level": {
             "service": _round(option["target"]),
@@ -224,11 +226,12 @@ def _sentence(cycle, option, series, lane: Lane, origin, minimum, packs, quantit
     lost = _short(option["lost_before"])
     missed = "" if lost == "0" else f", about {lost} of it missed before anything ordered now can arrive"
     lasts = min(int(series["lasts"]), days)
+    new = f", for a new product judged by {series['similar']} similar ones" if series["similar"] else ""
     return (
         f"{verb} {quantity}{unit}{lot} from {source}: {_short(series['on_hand'] - series['reserved'])} on hand and "
         f"{_short(series['coming'])} arriving cover {lasts} of the {days} days until the delivery after it is on sale "
         f"({day}); demand over them is {_short(option['q10'])} to {_short(option['q90'])} (typical "
-        f"{_short(option['q50'])}){missed}, {_rounding(option, packs, size, minimum)}."
+        f"{_short(option['q50'])}){new}{missed}, {_rounding(option, packs, size, minimum)}."
     )
 
 

@@ -102,7 +102,8 @@ def _steps(told: dict[str, Any], row: Mapping[str, Any]) -> list[str]:
             else "."
         ),
         f"3. Demand over it ({told['inputs']['model'] or 'what other locations ask for'}, {told['inputs']['paths']} "
-        f"scenarios): mean {demand['mean']:g}, q10 {demand['q10']:g}, q50 {demand['q50']:g}, q90 {demand['q90']:g}.",
+        f"scenarios): mean {demand['mean']:g}, q10 {demand['q10']:g}, q50 {demand['q50']:g}, q90 {demand['q90']:g}."
+        + (f" A new product: judged by {demand['similar']} similar ones." if "similar" in demand else ""),
         f"4. Service {level['service']:.3f} "
         + (
             "as set."

@@ -79,9 +79,11 @@ def _prepare(inputs: FrozenInputs, today: np.datetime64, sample_paths: SamplePat
     orders = position.arriving(inputs, units, lead_times, today)
     series = screening.universe(inputs)
     keys = pd.MultiIndex.from_frame(series[["item", "location"]])
-    lengths = forecasts.groupby(["sku", "location"], sort=False)["model"].agg(["first", "size"]).reindex(keys)
+    found = forecasts.groupby(["sku", "location"], sort=False)
+    lengths = found.agg(first=("model", "first"), size=("model", "size"), similar=("similar", "max")).reindex(keys)
     series["model"] = lengths["first"].fillna("").to_numpy()
     series["forecast_days"] = lengths["size"].fillna(0).to_numpy(dtype=int)
+    series["similar"] = lengths["similar"].fillna(0).to_numpy(dtype=int)
     series["has_forecast"] = series["forecast_days"] > 0
     options = sourcing.options(inputs, series, units, lead_times, calendar, today, seed)
     parent = _parents(series, options.table, keys)

@@ -96,6 +96,9 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
         yield dg.MaterializeResult(
             metadata={
                 "series": series,
+                "new products, judged by similar ones": len(
+                    made.frame.loc[made.frame["similar"] > 0, ["sku", "location"]].drop_duplicates()
+                ),
                 "withheld": len(made.withheld),
                 "trained until": model.trained_until,
                 **_quality(model, model_id),

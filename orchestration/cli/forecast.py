@@ -32,6 +32,12 @@ def forecast(
             help="Two list columns instead of availability: quantities sold by hour, and whether each hour was out of stock"
         ),
     ] = "",
+    newcomers: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet of products without a day of history: sku, location, any static columns, first_day"
+        ),
+    ] = None,
     sales: Annotated[
         bool, typer.Option(help="With availability, forecast what will be recorded as sold too (model sales)")
     ] = True,
@@ -57,6 +63,7 @@ def forecast(
             _check_output(path)
         days = _read(history, "history")
         ahead = _read(future, "future") if future else None
+        new = _read(newcomers, "newcomers") if newcomers else None
         if hourly:
             days, availability = _with_hours(days, _names(hourly), availability)
         told, notes = _names(known_future), ()
@@ -72,6 +79,7 @@ def forecast(
             past_only=_names(past_only),
             static=_names(static),
             availability=availability or None,
+            newcomers=new,
             config=_config(config),
             sales=sales,
             artefacts=artefacts,
@@ -80,7 +88,7 @@ def forecast(
         )
         _write(result.forecasts, out)
         if explain:
-            _write(parts_of(result.model, days, ahead, horizon), explain)
+            _write(parts_of(result.model, days, ahead, horizon, newcomers=new), explain)
     except ForecastError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -183,7 +191,9 @@ def _write(frame, path: Path) -> None:
 
 
 def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
-    """A short table of held-out quality, what was withheld and where the forecasts are."""
+    """A short table of held-out quality, what is new, what was withheld and where the forecasts are."""
+    from ml.forecast.newcomers import judged
+
     for note in (*notes, *result.notes):
         typer.echo(f"Note: {note}.")
     pooled = result.scores[result.scores["segment"] == "all"].sort_values("wape")
@@ -201,6 +211,10 @@ def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
                 f"{row.model:<18}{row.wape:>8.3f}{row.wape_in_stock:>10.3f}{row.pinball:>9.3f}"
                 f"{row.bias_in_stock:>+8.1%}{row.coverage_80:>10.1%}{gain:>+15.1%}"
             )
+    if len(result.newcomers):
+        typer.echo(f"\nNew products: {len(result.newcomers)}, judged by similar ones")
+        for row in result.newcomers.head(10).itertuples():
+            typer.echo(f"  {row.sku} at {row.location} from {row.first_day:%Y-%m-%d}: {judged(row.similar, row.alike)}")
     if len(result.withheld):
         typer.echo(f"\nWithheld: {len(result.withheld)} series")
         for row in result.withheld.head(10).itertuples():

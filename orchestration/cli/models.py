@@ -87,7 +87,9 @@ def register(
                         f"The model {in_use[1]} cannot be explained: {reason}. The next cycle trains another one."
                     )
                 # The whole horizon, as each cycle forecasts it: the days after a day tell about it too.
-                parts = explain(in_use[0], data.history, data.future, HORIZON_DAYS, series=[series])
+                parts = explain(
+                    in_use[0], data.history, data.future, HORIZON_DAYS, series=[series], newcomers=data.newcomers
+                )
             except ForecastError as error:
                 raise PermanentError(str(error)) from error
             say.print(f"{item} at {location} by the model {in_use[1]}:", markup=False, soft_wrap=True)

@@ -239,6 +239,6 @@ def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
     """Forecasts for the cycle's horizon from its history and the announced future."""
     from ml.forecast import predict
 
-    frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS)
+    frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS, newcomers=data.newcomers)
     issued_by = {"id": model_id, "trained_until": model.trained_until}
     return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld)

@@ -67,15 +67,69 @@ _FUTURE = """
 
 _ATTRIBUTES = ", i.brand, l.kind AS location_kind, l.country"
 
+# What can be sold but has not been: stocked for less than $days days, coming on an order, or launched, where most of what is
+# stocked is sold (a central warehouse keeps it for others). Stock that was there when its ledger began tells no first day.
+_NEWCOMERS = """
+    WITH known AS (SELECT DISTINCT sku, location FROM history),
+    evening AS (
+        SELECT item_key AS sku, location_key AS location, closing FROM marts.fct_inventory_daily
+        WHERE business_date = $cycle::DATE - 1 AND is_known
+    ),
+    selling AS (
+        SELECT e.location FROM evening AS e
+        JOIN marts.dim_item AS i ON i.item_key = e.sku AND i.is_active
+        LEFT JOIN known AS k USING (sku, location)
+        WHERE e.closing > 0 GROUP BY e.location HAVING 2 * count(k.sku) >= count(*)
+    ),
+    unsold AS (
+        SELECT sku, location, min(expected_on) AS expected_on FROM (
+            SELECT sku, location, NULL::DATE AS expected_on FROM evening
+            UNION ALL
+            SELECT item_key, location_key, expected_on FROM marts.fct_purchase_order_line
+            WHERE ordered_on < $cycle AND status IN ('open', 'draft') AND item_key <> 'unmatched'
+        ) ANTI JOIN known USING (sku, location) SEMI JOIN selling USING (location)
+        GROUP BY ALL
+    ),
+    -- Since when the books know of each; what was stated for the first time may have lain there before.
+    booked AS (
+        SELECT item_key AS sku, location_key AS location,
+               CASE WHEN is_opened_by_statement THEN stated_date ELSE first_date END AS since
+        FROM intermediate.int_stock__series WHERE is_known
+    ),
+    ledger AS (SELECT location, min(since) AS began FROM booked GROUP BY ALL),
+    stocked AS (
+        SELECT i.item_key AS sku, i.location_key AS location, greatest(min(i.business_date), any_value(b.since)) AS since
+        FROM marts.fct_inventory_daily AS i
+        SEMI JOIN unsold AS u ON u.sku = i.item_key AND u.location = i.location_key
+        JOIN booked AS b ON b.sku = i.item_key AND b.location = i.location_key
+        WHERE i.business_date < $cycle AND i.closing > 0 GROUP BY ALL
+    ),
+    dated AS (
+        SELECT u.sku, u.location, i.category {attributes},
+               greatest(coalesce(CASE WHEN s.since > ledger.began THEN s.since WHEN s.since IS NULL
+                                 THEN greatest(u.expected_on, $cycle::DATE) END, i.launched_on), i.launched_on) AS first_day
+        FROM unsold AS u
+        JOIN marts.dim_item AS i ON i.item_key = u.sku AND i.is_active AND NOT i.is_kit
+        LEFT JOIN marts.dim_location AS l ON l.location_key = u.location
+        LEFT JOIN ledger ON ledger.location = u.location
+        LEFT JOIN stocked AS s ON s.sku = u.sku AND s.location = u.location
+    )
+    SELECT * FROM dated WHERE first_day >= $cycle::DATE - $days AND first_day < $cycle::DATE + $horizon
+    ORDER BY sku, location
+"""
+NEWCOMER_DAYS = 28
+
 
 @dataclass(frozen=True)
 class DemandData:
     """`history`: sku, location, date, quantity, in_stock_share and the covariates that `features` switches on (see
     `covariates`). `future`: sku, location, date and the covariates known ahead, for the HORIZON_DAYS from the cycle date
-    on. Sorted; nothing later than was known that morning. `notes`: what the calendar does not know."""
+    on. `newcomers`: sku, location, what does not change of them, and first_day of what can be sold and never has been, or
+    None. Sorted; nothing later than was known that morning. `notes`: what the calendar does not know."""
 
     history: pd.DataFrame
     future: pd.DataFrame
+    newcomers: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -135,7 +189,9 @@ def read_demand(
     if features.index:
         indices = covariates.read_indices(db, first, cycle_date)
         past += [("indices", indices, "category, date")] if len(indices) else []
-    return DemandData(_with(db, "history", past), _with(db, "future", known), notes)
+    attributes = {"attributes": _ATTRIBUTES if features.attributes else ""}
+    new = db.execute(_NEWCOMERS.format(**attributes), {**cycle, "days": NEWCOMER_DAYS, "horizon": horizon}).df()
+    return DemandData(_with(db, "history", past), _with(db, "future", known), new if len(new) else None, notes)
 
 
 def _with(db: duckdb.DuckDBPyConnection, table: str, frames: list[tuple[str, pd.DataFrame, str]]) -> pd.DataFrame:

@@ -83,7 +83,8 @@ def test_odd_series_among_others():
 def test_no_rows_at_all():
     result = run(rows([]), horizon=7, config=QUICK)
     assert result.forecasts.empty
-    assert list(result.forecasts.columns) == ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS]
+    columns = ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS, "similar", "shared"]
+    assert list(result.forecasts.columns) == columns
 
 
 @pytest.mark.parametrize("spikes", [[40], [40, 70], [-1]])

@@ -66,11 +66,13 @@ def test_the_lstm_learns_weekdays_and_promotions_and_comes_back_from_its_files(t
 
 
 def test_the_lstm_forecasts_tomorrow_from_today():
+    import torch
+
     panel = build_panel(weekly(25, 70).drop(columns=["promo", "weather"]), None, 0, Columns(), ForecastConfig())
     demand = recover_demand(panel.sales)
     model = recurrent.fit_recurrent(panel, demand, 14, RecurrentConfig(hidden=8, steps=1, window=28), seed=0)
-    windows = recurrent.Windows(panel, demand.expected, 14, model.config, model.scaling)
-    batch, _ = windows.cut(np.arange(25), np.full(25, 70))
+    windows = recurrent.Windows(panel, demand.expected, 14, model.config, model.scaling, torch.device("cpu"))
+    batch, _ = windows.cut(torch.arange(25), torch.full((25,), 70))
     other = batch | {"insample_y": batch["insample_y"].clone()}
     other["insample_y"][:, -1] += 1
     before, after = (recurrent._output(model.network, given).detach().numpy() for given in (batch, other))

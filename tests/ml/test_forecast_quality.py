@@ -171,13 +171,20 @@ def test_a_trained_model_serves_more_days_and_new_series_but_no_longer_horizon(r
         predict(result.model, history, future, 15)
 
 
-def test_a_new_product_gets_wider_intervals_than_a_known_one(result, frames):
+def test_new_products_get_wider_intervals_than_known_ones_the_wider_the_fewer_days_they_have(result, frames):
     history, future = frames
-    newcomer = history[history["sku"] == "P001"].assign(sku="NEW").tail(8)
-    forecasts, _, _ = predict(result.model, pd.concat([history, newcomer]), future)
-    blend = forecasts[forecasts["model"] == "blend"].groupby("sku")[["mean", "q10", "q90"]].mean()
-    width = (blend["q90"] - blend["q10"]) / blend["mean"]
-    assert width["NEW"] > width["P001"]
+    width = {}
+    for days in (1, 4, 14):
+        newcomers = history[history["date"] > history["date"].max() - pd.Timedelta(days=days)]
+        newcomers = newcomers.assign(sku="NEW " + newcomers["sku"])
+        forecasts, _, _ = predict(result.model, pd.concat([history, newcomers]), future)
+        blend = forecasts[forecasts["model"] == "blend"]
+        assert (blend["q90"] >= blend["q10"]).all()
+        new = blend["sku"].str.startswith("NEW")
+        assert ((blend["similar"] > 0) == new).all()
+        for name, part in (("known", blend[~new]), (days, blend[new])):
+            width[name] = (part["q90"] - part["q10"]).sum() / part["mean"].sum()
+    assert width[1] > width[4] > width[14] > width["known"], width
 
 
 def test_paths_follow_the_quantiles_and_the_seed(result):

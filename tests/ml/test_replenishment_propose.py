@@ -318,3 +318,16 @@ def test_a_plan_for_a_warehouse_covers_what_its_stores_will_ask_for():
     plan = decide(inputs).purchase_plan
     assert set(plan["location"]) == {"W"}
     assert plan["quantity"].astype(float).sum() == pytest.approx(28 * 10, abs=20)
+
+
+def test_a_new_product_is_ordered_for_and_the_proposal_says_so():
+    told = forecast("A", mean=10, sd=6)
+    for similar in (0, 12):
+        inputs = shop(
+            position=[stock()], offers=[offer()], items=[product()], forecasts=told.assign(similar=similar, shared=0.6)
+        )
+        row = decide(inputs).proposals.iloc[0]
+        words = " ".join(explain(row, inputs, sample).lines)
+        assert ("for a new product judged by 12 similar ones" in row["reason"]) == (similar > 0)
+        assert ("A new product: judged by 12 similar ones." in words) == (similar > 0)
+        assert json.loads(row["evidence"])["demand"].get("similar", 0) == similar

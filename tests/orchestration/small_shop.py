@@ -12,7 +12,7 @@ from connectors.extract import Collector
 from connectors.landing import Landing
 from connectors.records import Record
 from ml.forecast import LEVELS, QUANTILE_COLUMNS
-from ml.replenishment.inputs import schema
+from ml.replenishment.inputs import canonical
 from orchestration.warehouse.build import Done, build_marts
 from orchestration.warehouse.identify import XREF
 from orchestration.warehouse.issued import put
@@ -55,7 +55,7 @@ class SmallShop:
              "mean": float(mean), **{q: 2 * mean * level for q, level in zip(QUANTILE_COLUMNS, LEVELS, strict=True)}}
             for ahead, mean in enumerate(means)
         ]  # fmt: skip
-        fresh = pa.Table.from_pylist(rows).cast(schema("forecasts"))
+        fresh = canonical("forecasts", pa.Table.from_pylist(rows))
         self.issued[morning] = pa.concat_tables([self.issued[morning], fresh]) if morning in self.issued else fresh
 
     def land(self) -> None:

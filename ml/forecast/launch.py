@@ -1,0 +1,526 @@
+"""What similar products sell: the level, weekdays and launch curve of a product that has hardly been sold itself.
+
+Belongs here: the statistics of likeness, as pure functions on a panel. Does not belong here: which series are forecast so,
+how the forecast is calibrated and written (`ml.forecast.newcomers`).
+
+Every series i sells `lambda_i * index_t * curve(age) * share_t` on day t in the mean: its level, what all series do on that
+day, what launches do at that age, and the part of the day that it was in stock (`ml.demand.exposed`). Levels hang together
+by crossed random effects of the product, the location, each static column and each pair of location and static column:
+
+    log lambda_i = mu + sum_g u_g[i] + e_i,   u_g ~ N(0, tau_g^2),   e_i ~ N(0, rho^2)                                 (1)
+
+Effects and variances are found by variational expectation-maximisation; each effect is a mean over its series, drawn
+towards 0 as far as its own evidence is thin (empirical Bayes: Robinson 1991, That BLUP is a Good Thing; Gelman & Hill 2007,
+chapter 13). So the same product elsewhere says most where products differ most, times its location's usual ratio; the
+category says something where the product is sold nowhere, and all series where even that is unknown. What the other series
+say of series i (its own days left out) is a log-normal prior with mean m_i and variance v_i, an effect that nothing is
+known of adding its whole variance. It is set as a Gamma of the same mean M and squared coefficient of variation
+C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6):
+
+    E[lambda | days] = (1 / C + S / phi) / (1 / (C M) + A / phi),   CV^2[lambda | days] = 1 / (1 / C + S / phi)        (2)
+
+with S sold over the exposure A = sum of index * curve * share, and phi the variance of S per unit of its mean. No day gives
+the prior; each day narrows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from ml.demand import exposed
+from ml.forecast import distribution
+from ml.forecast.distribution import Spread
+from ml.forecast.panel import Panel
+
+LAUNCH = "launch"
+SETTLED = 28
+"""Days after which a launch is over."""
+_LEVEL_DAYS = 56
+_LOOK_BACK = 182
+_RECENT = 14
+# Series whose first day is earlier than this after the history's began before it.
+_WELL_AFTER = 14
+_LEAST_SETTLED = 14
+_LEAST_LAUNCHES = 5
+_BINS = np.array([0, 1, 2, 4, 7, 10, 14, 21, SETTLED])
+_ROUNDS = 40
+_VAGUE = 4.0
+_MOST_CELLS = 200_000
+
+
+def shrunk(estimate: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """`estimate` of deviations from 0 with error variances `noise`, drawn to 0 by tau^2 / (tau^2 + noise).
+
+    tau^2, the variance of the true deviations, is the precision-weighted mean of estimate^2 - noise (Morris 1983). Infinite
+    noise gives 0.
+    """
+    weight = 1 / np.maximum(noise, 1e-12)
+    if not np.isfinite(noise).any() or weight.sum() <= 0:
+        return np.zeros_like(estimate)
+    # Nothing weighs more than ten times the usual, or one cell would speak for all.
+    weight = np.minimum(weight, 10 * np.median(weight[weight > 0]))
+    error = np.where(np.isfinite(noise), noise, 0.0)
+    tau = max(float(np.average(np.where(weight > 0, estimate**2 - error, 0.0), weights=weight)), 0.0)
+    return np.where(np.isfinite(noise), estimate * tau / (tau + error + 1e-12), 0.0)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Equation (1) fitted: `mu`; for each group `u` and `v`, its effects and their variances [K_g], `tau` and the `rest`."""
+
+    mu: float
+    u: tuple[np.ndarray, ...]
+    v: tuple[np.ndarray, ...]
+    tau: np.ndarray
+    rest: float
+    others: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """For each group, effect and variance [N] of each series' own group as its other members alone say."""
+
+    def without_own(self, unknown: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance [N] of the log-level of each series as the others say; `unknown` [G] effects count as not known."""
+        unknown = np.zeros(len(self.tau), bool) if unknown is None else unknown
+        mean, variance = self.mu, self.rest
+        for group, (u, v) in enumerate(self.others):
+            mean, variance = (mean, variance + self.tau[group]) if unknown[group] else (mean + u, variance + v)
+        return mean, variance
+
+    def of(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance [n] of the log-level of series that are not among these; `codes` [G, n], -1 not known."""
+        mean, variance = np.full(codes.shape[1], self.mu), np.full(codes.shape[1], self.rest)
+        for group, code in enumerate(codes):
+            known = code >= 0
+            mean[known] += self.u[group][code[known]]
+            variance += np.where(
+                known, self.v[group][np.maximum(code, 0)] if len(self.v[group]) else 0, self.tau[group]
+            )
+        return mean, variance
+
+
+def fit_effects(value: np.ndarray, noise: np.ndarray, codes: np.ndarray, sizes: list[int]) -> Effects:
+    """Fit (1) to log-levels `value` [N] with error variances `noise` [N] (infinite: says nothing) and `codes` [G, N]."""
+    use = np.isfinite(noise)
+    weight = np.where(use, 1.0, 0.0)
+    start = float(np.var(value[use])) if use.sum() > 1 else _VAGUE
+    groups = len(codes)
+    tau, rest = np.full(groups, max(start, 1e-3) / (groups + 1)), max(start, 1e-3) / (groups + 1)
+    safe = [np.where(code >= 0, code, size) for code, size in zip(codes, sizes, strict=True)]
+    u = [np.zeros(size + 1) for size in sizes]
+    v = [np.zeros(size + 1) for size in sizes]
+    error = np.where(use, noise, 1.0)
+    value = np.where(use, value, 0.0)
+    mu = float(np.average(value, weights=weight)) if use.any() else 0.0
+    total = np.zeros(len(value))
+    sums = [(np.zeros(1), np.zeros(1))] * groups
+    for _ in range(_ROUNDS):
+        weight = np.where(use, 1 / (error + rest), 0.0)
+        if not use.any():
+            break
+        mu = float(np.average(value - total, weights=weight))
+        for group in range(groups):
+            code, size = safe[group], sizes[group]
+            total = total - u[group][code]
+            top = np.bincount(code, weight * (value - mu - total), size + 1)
+            low = np.bincount(code, weight, size + 1)
+            seen = (low[:size] > 0).sum()
+            u[group], v[group] = top / (low + 1 / tau[group]), 1 / (low + 1 / tau[group])
+            u[group][size] = 0.0
+            tau[group] = max(float((u[group][:size] ** 2 + v[group][:size])[low[:size] > 0].sum()) / max(seen, 1), 1e-6)
+            total = total + u[group][code]
+            sums[group] = (top, low)
+        squared = (value - mu - total) ** 2 + sum(v[group][safe[group]] for group in range(groups))
+        gain = rest / (rest + error)
+        rest = max(float((gain**2 * squared + gain * error)[use].mean()), 1e-6)
+    others = []
+    for group in range(groups):
+        code, known = safe[group], codes[group] >= 0
+        top = np.bincount(code, weight * (value - mu - total + u[group][code]), sizes[group] + 1)
+        low = np.bincount(code, weight, sizes[group] + 1)
+        top = top[code] - weight * (value - mu - total + u[group][code])
+        low = np.maximum(low[code] - weight, 0.0)
+        precision = low + 1 / tau[group]
+        others.append((np.where(known, top / precision, 0.0), np.where(known, 1 / precision, tau[group])))
+    return Effects(
+        mu, tuple(part[:-1] for part in u), tuple(part[:-1] for part in v), tau, rest, tuple(others)
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What launches sell at an age [SETTLED] against what they settle at, `mean`, and the `variance` of it between
+    launches, in general and by the codes of each static column; from `launches` that were seen to settle."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    by_column: tuple[np.ndarray, ...]
+    launches: int
+
+    def at(self, age: np.ndarray, static: np.ndarray) -> np.ndarray:
+        """[n, D] for ages [n, D] (below 0 or beyond `SETTLED`: 1) and static codes [S, n]."""
+        inside = (age >= 0) & (age < SETTLED)
+        when = np.clip(age, 0, SETTLED - 1)
+        value = self.mean[when]
+        for ratios, code in zip(self.by_column, static, strict=True):
+            value = value * np.where(code[:, None] >= 0, ratios[np.maximum(code, 0)[:, None], when], 1.0)
+        return np.where(inside, value, 1.0)
+
+    def variance_at(self, age: np.ndarray) -> np.ndarray:
+        inside = (age >= 0) & (age < SETTLED)
+        return np.where(inside, self.variance[np.clip(age, 0, SETTLED - 1)], 0.0)
+
+
+@dataclass(frozen=True)
+class Similar:
+    """What the N series of a panel teach; see `study`."""
+
+    panel: Panel
+    groups: tuple[tuple[str, ...], ...]
+    codes: np.ndarray
+    labels: tuple[dict, ...]
+    effects: Effects
+    curve: Curve
+    spread: Spread
+    lasting: float
+    smear: tuple[float, float]
+    stretch: tuple[float, float]
+    profiles: tuple[np.ndarray, ...]
+    profile: np.ndarray
+    now: float
+    first: np.ndarray
+    """[N] age 0 of each series as an index of the panel's days; long ago for those that began before the history."""
+    sold: np.ndarray
+    exposure: np.ndarray
+    """[N, D] of the newest days, the exposure in days of an average index at a settled age."""
+
+    # -- Priors --
+
+    def prior(self, rows: np.ndarray, unknown: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Mean level and its squared coefficient of variation [n] as the other series say. `unknown` [n]: as if the product
+        were sold nowhere else."""
+        known, alone = self._others(False), self._others(True)
+        pick = np.zeros(len(rows), bool) if unknown is None else unknown
+        mean, variance = (np.where(pick, a[rows], k[rows]) for a, k in zip(alone, known, strict=True))
+        smear, stretch = (np.where(pick, pair[1], pair[0]) for pair in (self.smear, self.stretch))
+        return _moments(mean, variance * stretch, smear)
+
+    def _others(self, alone: bool) -> tuple[np.ndarray, np.ndarray]:
+        unknown = np.array([group == ("sku",) for group in self.groups]) if alone else None
+        mean, variance = self.effects.without_own(unknown)
+        full = np.zeros(len(self.panel.keys))
+        return full + mean, full + variance
+
+    # -- Forecasts --
+
+    def forecast(
+        self, rows: np.ndarray, horizon: int, days: np.ndarray | None = None, unknown: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean [n, horizon] of the days after the panel and the squared coefficient of variation of the mean itself.
+
+        `days` [n]: as if only the last so many days of a series were known, whose launch was over.
+        """
+        sold, exposure = self.sold[rows], self.exposure[rows]
+        if days is not None:
+            shown = np.arange(sold.shape[1]) >= sold.shape[1] - days[:, None]
+            sold, exposure = np.where(shown, sold, 0.0), np.where(shown, exposure, 0.0)
+        level, squared = self._posterior(*self.prior(rows, unknown), sold, exposure)
+        age = (self.panel.days - self.first[rows])[:, None] + np.arange(horizon)
+        if days is not None:
+            age = np.full_like(age, SETTLED)
+        return self._ahead(level, squared, age, self.codes[:, rows], self.panel.static[:, rows].astype(int))
+
+    def forecast_new(
+        self, codes: np.ndarray, static: np.ndarray, age: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same for series without a day, and their level [n]: group `codes` [G, n], `static` codes [S, n], `age`
+        [n, horizon] on the days after the panel."""
+        mean, variance = self.effects.of(codes)
+        alone = codes[self.groups.index(("sku",))] < 0 if ("sku",) in self.groups else np.ones(len(mean), bool)
+        smear, stretch = (np.where(alone, pair[1], pair[0]) for pair in (self.smear, self.stretch))
+        level, squared = _moments(mean, variance * stretch, smear)
+        return *self._ahead(level, squared, age, codes, static), level
+
+    def _ahead(self, level, squared, age, codes, static) -> tuple[np.ndarray, np.ndarray]:
+        horizon = age.shape[1]
+        weekday = _weekday(self.panel.dates[self.panel.days - 1] + 1 + np.arange(horizon))
+        shape = self.profile[weekday] * np.ones((len(level), 1))
+        for (group, code), ratios in zip(self._profiled(codes), self.profiles, strict=True):
+            del group
+            known = code >= 0
+            shape = shape * np.where(known[:, None], ratios[np.maximum(code, 0)][:, weekday], 1.0)
+        mean = level[:, None] * self.now * shape * self.curve.at(age, static)
+        return mean.astype(np.float32), (1 + squared[:, None]) * (1 + self.curve.variance_at(age)) - 1
+
+    def _profiled(self, codes: np.ndarray):
+        return [(group, codes[number]) for number, group in enumerate(self.groups) if len(group) == 1]
+
+    def _posterior(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray]:
+        """Equation (2)."""
+        total, days = sold.sum(1), exposure.sum(1)
+        level = mean
+        for _ in range(3):
+            phi = self.lasting * _variance_per_unit(level, exposure, self.spread)
+            evidence = 1 / squared + total / phi
+            level = evidence / (1 / (squared * mean) + days / phi)
+        return level, 1 / evidence
+
+    # -- Words --
+
+    def judged_by(self, codes: np.ndarray, among: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """How many series [n] stand nearest to those with these group `codes` [G, n], and what they share: `sku`, a static
+        column, `location` or, for all series alike, an empty text. Nearest is the same product, then what levels differ by
+        most. `among`: they are of the panel themselves, and do not count."""
+        told = [number for number, group in enumerate(self.groups) if len(group) == 1]
+        order = sorted(told, key=lambda number: (self.groups[number] == ("sku",), self.effects.tau[number]))
+        usable = self.exposure.sum(1) > 0
+        count, by = np.full(codes.shape[1], max(int(usable.sum()) - among, 0)), np.full(codes.shape[1], "", object)
+        for number in order:
+            of, code = self.codes[number], codes[number]
+            members = np.bincount(of[usable & (of >= 0)], minlength=max(len(self.labels[number]), 1))
+            found = np.where(code >= 0, members[np.maximum(code, 0)] - among, 0)
+            count, by = np.where(found > 0, found, count), np.where(found > 0, self.groups[number][0], by)
+        return count, by
+
+    def codes_of(self, keys, static: np.ndarray) -> np.ndarray:
+        """Group codes [G, n] of series outside the panel: `keys` frame of sku and location, `static` [S, n]."""
+        parts = _parts(keys, self.panel.columns.static, static)
+        return np.array(
+            [
+                [found.get(value, -1) for value in zip(*(parts[name] for name in group), strict=True)]
+                for group, found in zip(self.groups, self.labels, strict=True)
+            ],
+            dtype=int,
+        ).reshape(len(self.groups), len(keys))
+
+
+def study(panel: Panel) -> Similar:
+    """Learn from the newest days of a panel what equation (1) and (2) need."""
+    start = max(panel.days - _LOOK_BACK, 0)
+    sales = panel.sales[:, start:]
+    exposure = exposed(sales, None if panel.share is None else panel.share[:, start:]).astype(np.float64)
+    sold = np.where(exposure > 0, np.nan_to_num(sales), 0.0).astype(np.float64)
+    # A series begins with the first day on which it could be sold.
+    begun = panel.seen if panel.share is None else exposed(panel.sales, panel.share) > 0
+    first = np.where(begun.any(1), begun.argmax(1), panel.days)
+    first = np.where(first >= _WELL_AFTER, first, -SETTLED)
+    if panel.missing_days == "zero":
+        # Where rows are sales, a first day is picked for having one.
+        picked = np.flatnonzero((first >= start) & (first < panel.days))
+        sold[picked, first[picked] - start] = exposure[picked, first[picked] - start] = 0.0
+    days = sold.shape[1]
+    age = np.arange(start, panel.days) - first[:, None]
+    settled = age >= SETTLED
+    weekday = _weekday(panel.dates[start : panel.days])
+    recent = slice(max(days - _LEVEL_DAYS, 0), days)
+    static = panel.static.astype(int)
+
+    level = _ratio(sold[:, recent].sum(1), exposure[:, recent].sum(1))
+    steady = settled if settled[:, recent].any() else np.ones_like(settled)
+    # The largest series, or one wrong number, must not set what a day is for all.
+    part = np.where(steady, _ratio(np.minimum(level, np.quantile(level, 0.95)), level)[:, None], 0.0)
+    top, low = (part * sold).sum(0), (part * exposure * level[:, None]).sum(0)
+    profile = _by_weekday(top[recent], low[recent], weekday[recent])
+    level = _ratio(sold[:, recent].sum(1), (exposure * profile[weekday])[:, recent].sum(1))
+    spread, lasting = _spread(sold[:, recent], exposure[:, recent], (level[:, None] * profile[weekday])[:, recent])
+    low = (part * exposure * level[:, None]).sum(0) * profile[weekday]
+    error = (part**2 * exposure * spread.variance(level)[:, None]).sum(0) / np.maximum(low, 1e-9) ** 2
+    noise = np.where(low > 0, lasting * error, np.inf)
+    common = 1 + np.clip(shrunk(_ratio(top, low, 1.0) - 1, noise), -0.9, 4.0)
+    index, now = profile[weekday] * common, float(common[-_RECENT:].mean())
+
+    curve = _learn_curve(sold, exposure * index, age, static, [len(v) for v in _labels(panel)], spread, lasting)
+    exposure = exposure * index * curve.at(age, static)
+    sold, exposure = sold[:, recent], exposure[:, recent]
+    total, seen = sold.sum(1), exposure.sum(1)
+    phi = lasting * _variance_per_unit(_ratio(total, seen), exposure, spread)
+    heard = seen > 0.5
+    value = np.log((total + phi / 2) / np.maximum(seen, 1e-9))
+    noise = np.where(heard, phi / (total + phi / 2), np.inf)
+    groups, codes, labels = _groups(panel, static)
+    effects = fit_effects(value, noise, codes, [len(found) for found in labels])
+    profiles = _profiles(sold, exposure, _ratio(total, seen), weekday[recent], groups, codes, labels, spread)
+    similar = Similar(
+        panel, groups, codes, labels, effects, curve, spread, lasting, (1.0, 1.0), (1.0, 1.0), profiles, profile, now, first,
+        sold, exposure,
+    )  # fmt: skip
+    return _checked(similar, value, noise, _ratio(total, seen), heard)
+
+
+def _checked(similar: Similar, value, noise, level, heard) -> Similar:
+    """How far the others' word of each series is off: the smearing factor of the mean (Duan 1983) and the factor of the
+    variance that fit the levels that were measured, for products sold elsewhere and as if they were not."""
+    found = []
+    for alone in (False, True):
+        mean, variance = similar._others(alone)
+        if heard.sum() < 20:
+            found.append((1.0, 1.0))
+            continue
+        score = (value - mean)[heard] ** 2 / (variance + noise)[heard]
+        stretch = float(np.clip(score.mean(), 0.5, 3.0))
+        told = _moments(mean, variance * stretch, np.ones(len(mean)))[0][heard]
+        found.append((float(np.clip(level[heard].sum() / told.sum(), 0.5, 2.0)), stretch))
+    return replace(similar, smear=tuple(f[0] for f in found), stretch=tuple(f[1] for f in found))
+
+
+def _moments(mean: np.ndarray, variance: np.ndarray, smear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and squared coefficient of variation of a log-normal level."""
+    variance = np.minimum(variance, _VAGUE)
+    return smear * np.exp(mean + variance / 2), np.expm1(variance) + 1e-6
+
+
+def _variance_per_unit(level: np.ndarray, exposure: np.ndarray, spread: Spread) -> np.ndarray:
+    """phi [n] of (2) for independent days: the variance of what is sold over `exposure` [n, D] per unit of its mean."""
+    days = exposure.sum(1)
+    usual = np.where(days > 0, (exposure**2).sum(1) / np.maximum(days, 1e-9), 1.0)
+    return np.maximum(spread.unit + level * usual / spread.shape, 1e-9)
+
+
+def _ratio(top, low, otherwise: float = 0.0) -> np.ndarray:
+    return np.where(low > 1e-9, top / np.maximum(low, 1e-9), otherwise)
+
+
+def _weekday(dates: np.ndarray) -> np.ndarray:
+    return dates.astype("datetime64[D]").astype(int) % 7
+
+
+def _by_weekday(top: np.ndarray, low: np.ndarray, weekday: np.ndarray) -> np.ndarray:
+    tops, lows = np.bincount(weekday, top, 7), np.bincount(weekday, low, 7)
+    profile = np.where(lows > 0, tops / np.maximum(lows, 1e-9), 1.0)
+    profile = np.maximum(profile, 0.02)
+    return profile / profile.mean() if tops.sum() > 0 else np.ones(7)
+
+
+def _spread(sold: np.ndarray, exposure: np.ndarray, mean: np.ndarray) -> tuple[Spread, float]:
+    """How days vary around `mean` [N, D] at full exposure, and how much more the sum of a week varies than seven
+    independent days would let it: what a few days tell of the level is less by that."""
+    full = exposure > 0.999
+    cells = np.flatnonzero(full.ravel())
+    if len(cells) > _MOST_CELLS:
+        cells = np.sort(np.random.default_rng(0).permutation(cells)[:_MOST_CELLS])
+    spread = distribution.fit_spread(sold.ravel()[cells], mean.ravel()[cells])
+    weeks = sold.shape[1] // 7
+    if weeks < 3:
+        return spread, 2.0
+    rest = np.where(exposure > 0, sold - mean * exposure, 0.0)[:, -7 * weeks :]
+    scale = np.maximum(spread.variance(np.maximum(mean[:, -1:], 1e-6)), 1e-9)
+    whole = (exposure[:, -7 * weeks :] > 0).all(1)
+    rest = np.clip((rest / np.sqrt(scale))[whole], -4, 4).reshape(-1, weeks, 7)
+    daily = float((rest**2).sum())
+    weekly = float((rest.sum(2) ** 2).sum()) * weeks / (weeks - 1)
+    return spread, float(np.clip(weekly / daily, 1.0, 7.0)) if daily > 0 else 2.0
+
+
+def _labels(panel: Panel) -> list[list[str]]:
+    return [panel.categories[name] for name in panel.columns.static]
+
+
+def _parts(keys, names: tuple[str, ...], static: np.ndarray) -> dict[str, list]:
+    """The values by which series are alike; None where not known."""
+    parts = {"sku": list(keys["sku"].astype(str)), "location": list(keys["location"].astype(str))}
+    for name, code in zip(names, static.astype(int), strict=True):
+        parts[name] = [int(c) if c >= 0 else None for c in code]
+    return parts
+
+
+def _groups(panel: Panel, static: np.ndarray) -> tuple[tuple[tuple[str, ...], ...], np.ndarray, tuple[dict, ...]]:
+    """The groupings of (1) that can tell anything, the codes [G, N] and, for each, the code of each value."""
+    names = panel.columns.static
+    parts = _parts(panel.keys, names, static)
+    groups, codes, labels = [], [], []
+    wanted = [*((name,) for name in names), ("location",), ("sku",), *(("location", name) for name in names)]
+    sizes: dict[str, int] = {}
+    for group in wanted:
+        code, found = np.empty(len(panel.keys), int), {}
+        for row, value in enumerate(zip(*(parts[name] for name in group), strict=True)):
+            code[row] = -1 if None in value else found.setdefault(value, len(found))
+        if len(group) == 1:
+            sizes[group[0]] = len(found)
+            if len(found) < 2 and group != ("sku",):
+                continue
+        elif len(found) in {sizes[name] for name in group} or len(found) < 3:
+            continue  # the same as one of the two
+        groups.append(group)
+        codes.append(code)
+        labels.append(found)
+    return tuple(groups), np.array(codes, int).reshape(len(groups), len(panel.keys)), tuple(labels)
+
+
+def _profiles(sold, exposure, level, weekday, groups, codes, labels, spread) -> tuple[np.ndarray, ...]:
+    """Weekday ratios [K, 7] of each plain group on top of the common index, each drawn to 1 and read after the ones before."""
+    table = np.stack([sold[:, weekday == day].sum(1) for day in range(7)], axis=1)
+    mean = level[:, None] * np.stack([exposure[:, weekday == day].sum(1) for day in range(7)], axis=1)
+    variance = np.maximum(spread.unit + level / spread.shape, 1e-9)[:, None] * mean
+    found = []
+    for number, group in enumerate(groups):
+        if len(group) != 1:
+            continue
+        size, code = len(labels[number]), np.where(codes[number] >= 0, codes[number], len(labels[number]))
+        top, low, error = (
+            np.stack([np.bincount(code, part[:, day], size + 1) for day in range(7)], axis=1)[:size]
+            for part in (table, mean, variance)
+        )
+        noise = np.where(low > 0, error / np.maximum(low, 1e-9) ** 2, np.inf)
+        ratios = 1 + np.clip(shrunk(_ratio(top, low, 1.0) - 1, noise), -0.9, 3.0)
+        ratios = ratios / np.maximum(ratios.mean(1, keepdims=True), 1e-9)
+        found.append(ratios)
+        mean = mean * np.vstack([ratios, np.ones(7)])[code]
+    return tuple(found)
+
+
+def _learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: float) -> Curve:
+    """The launch curve from series that began inside the history and were seen to settle.
+
+    At each span of ages, the ratios of the launches to what they settled at are pooled by random effects (DerSimonian &
+    Laird 1986), which gives their mean, its error and the variance between launches; the mean is then drawn to 1.
+    """
+    after = age >= SETTLED
+    total, days = np.where(after, sold, 0.0).sum(1), np.where(after, exposure, 0.0).sum(1)
+    known = (age[:, 0] < SETTLED) & (days >= _LEAST_SETTLED) & (total > 0)
+    flat = Curve(np.ones(SETTLED), np.zeros(SETTLED), tuple(np.ones((max(n, 1), SETTLED)) for n in sizes), 0)
+    rows = np.flatnonzero(known)
+    if len(rows) < _LEAST_LAUNCHES:
+        return flat
+    level = total[rows] / days[rows]
+    phi = lasting * np.maximum(spread.unit + level / spread.shape, 1e-9)
+    ratio, noise = np.zeros((len(rows), len(_BINS) - 1)), np.full((len(rows), len(_BINS) - 1), np.inf)
+    for span, (low, high) in enumerate(pairwise(_BINS)):
+        inside = (age[rows] >= low) & (age[rows] < high)
+        top = np.where(inside, sold[rows], 0.0).sum(1)
+        mean = np.where(inside, exposure[rows], 0.0).sum(1) * level
+        use = mean > 1e-9
+        ratio[use, span] = np.minimum(top[use] / mean[use], 10.0)
+        # Both the days and the level that they are set against err.
+        noise[use, span] = phi[use] / mean[use] + phi[use] / total[rows][use]
+    mean, error, between = _pooled(ratio, noise)
+    mean = np.maximum(1 + shrunk(mean - 1, error), 0.05)
+    by_column = []
+    for column, size in zip(static, sizes, strict=True):
+        ratios = np.ones((max(size, 1), len(_BINS) - 1))
+        own = column[rows]
+        deviation, error_of = np.zeros_like(ratios), np.full_like(ratios, np.inf)
+        for code in np.unique(own[own >= 0]):
+            mine = own == code
+            if mine.sum() >= _LEAST_LAUNCHES:
+                part, part_error, _ = _pooled(ratio[mine], noise[mine])
+                deviation[code], error_of[code] = part / mean - 1, part_error / mean**2
+        ratios = np.maximum(1 + shrunk(deviation, error_of), 0.05)
+        by_column.append(np.repeat(ratios, np.diff(_BINS), axis=1))
+        ratio = ratio / np.where(own[:, None] >= 0, ratios[np.maximum(own, 0)], 1.0)
+    spans = np.diff(_BINS)
+    return Curve(np.repeat(mean, spans), np.repeat(between / mean**2, spans), tuple(by_column), len(rows))
+
+
+def _pooled(ratio: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random-effects mean of each column, its error variance (infinite without a row) and the variance between rows."""
+    weight = 1 / noise
+    total = np.maximum(weight.sum(0), 1e-12)
+    mean = (weight * ratio).sum(0) / total
+    count = (weight > 0).sum(0)
+    excess = (weight * (ratio - mean) ** 2).sum(0) - np.maximum(count - 1, 0)
+    between = np.maximum(excess / np.maximum(total - (weight**2).sum(0) / total, 1e-12), 0.0)
+    between = np.where(count > 1, np.minimum(between, 4.0), 0.0)
+    weight = np.where(np.isfinite(noise), 1 / (np.where(np.isfinite(noise), noise, 1.0) + between), 0.0)
+    total = weight.sum(0)
+    mean = np.where(total > 0, (weight * ratio).sum(0) / np.maximum(total, 1e-12), 1.0)
+    return mean, np.where(total > 0, 1 / np.maximum(total, 1e-12), np.inf), between

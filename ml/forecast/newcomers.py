@@ -1,0 +1,319 @@
+"""Series with few days or none: their rows in the forecast, and what they are calibrated on.
+
+Belongs here: who is a newcomer, what a newcomers table must hold, established series that are taken for new to learn from,
+and the forecast of products without a day. Does not belong here: the statistics of likeness (`ml.forecast.launch`).
+
+A history seldom holds enough launches to learn from how far such a forecast errs, so established series are taken for new
+at each held-out origin: only their last 0 to 21 days are shown to the models, half of those without a day as if their
+product were sold nowhere else. What these rows teach is the blend and the spread of the demand class `short`, and the
+spread of products without a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ml.demand import Demand, recover_demand
+from ml.forecast import heldout, segments
+from ml.forecast.config import QUANTILE_COLUMNS
+from ml.forecast.distribution import Spread
+from ml.forecast.errors import ForecastError
+from ml.forecast.heldout import BLEND, HeldOut, Lessons
+from ml.forecast.launch import LAUNCH, Similar
+from ml.forecast.panel import Panel
+from ml.forecast.segments import SHORT
+
+COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
+"""Of the list of newcomers: how many `similar` series each was judged by, and what those share with it (`sku`, a static
+column, `location`; empty: nothing but the history)."""
+_SHOWN = (0, 0, 1, 3, 7, 14, 21)
+_SERIES = 1_000
+_DAY = np.dtype("datetime64[D]")
+
+
+# -- Uncertainty -------------------------------------------------------------------------------------------------------
+
+
+def widened(squared: np.ndarray, mean: np.ndarray, spread: Spread, own: np.ndarray | float = 1.0) -> np.ndarray:
+    """Factor on the variance that `spread` gives to a day with this `mean` whose own squared coefficient of variation is
+    `squared`, all of the same form: the posterior variance of the level is added to the spread of the day, which is `own`
+    times the usual one for this series."""
+    mean = np.maximum(mean, 1e-6)
+    return own + squared * mean**2 / np.maximum(spread.variance(mean), 1e-9)
+
+
+def judges_short(lessons: Lessons, names: tuple[str, ...]) -> bool:
+    """Whether similar products count in the blend of series that are short."""
+    return bool(lessons.weights[SHORT, :, names.index(LAUNCH)].any())
+
+
+def shared(squared: np.ndarray, mean: np.ndarray, spread: Spread) -> np.ndarray:
+    """The part of a day's variance that comes from the level, which all days share: what `sample_paths` lets them share."""
+    return 1 - 1 / widened(squared, mean, spread)
+
+
+# -- Learning ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pretended:
+    """Held-out rows of series taken for new: with `some` days (all models) and with none (`LAUNCH` alone)."""
+
+    some: HeldOut
+    none: HeldOut
+
+
+def pretend(
+    before: Panel,
+    similar: Similar,
+    simple: Callable[[Panel, Demand], tuple[np.ndarray, np.ndarray]],
+    dispersion: tuple[float, float],
+    names: tuple[str, ...],
+    seen: tuple[np.ndarray, np.ndarray, np.ndarray],
+    whole: np.ndarray,
+    base: Spread,
+    seed: int,
+) -> Pretended:
+    """Series of the panel `before` an origin as if they were new, beside what they then sold.
+
+    `simple(panel, demand)` gives the means [M, n, H] of the models that need no training and the series' own variance ratios
+    [n]; `seen` are sales, drawn demand and share [N, H] of the
+    days after; `whole` [N].
+    """
+    sales, drawn, share = seen
+    ahead = sales.shape[1]
+    able = np.flatnonzero((similar.exposure.sum(1) >= 7) & np.isfinite(sales).any(1))
+    rng = np.random.default_rng([seed, before.days])
+    rows = np.sort(rng.permutation(able)[:_SERIES])
+    shown = rng.choice(_SHOWN, len(rows))
+    alone = (shown == 0) & (rng.random(len(rows)) < 0.5)
+    told, squared = similar.forecast(rows, ahead, shown, alone)
+    few = before.select(rows)
+    hidden = np.arange(before.days) < before.days - shown[:, None]
+    few = replace(few, sales=np.where(hidden, np.nan, few.sales).astype(np.float32))
+    every, own = simple(few, recover_demand(few.sales, few.share, dispersion))
+    every[names.index(LAUNCH)] = told
+    factor = widened(squared, told, base, own[:, None])
+    parts = []
+    for chosen in (shown > 0, shown == 0):
+        at, lead = np.nonzero(chosen[:, None] & np.isfinite(sales[rows]))
+        whose = rows[at]
+        parts.append(
+            HeldOut(
+                every[:, at, lead], sales[whose, lead], drawn[whose, lead], share[whose, lead],
+                np.full(len(at), before.days), whose, lead, np.full(len(at), SHORT),
+                segments.horizon_week(ahead)[lead], whole[whose], factor[at, lead],
+            )
+        )  # fmt: skip
+    only = names.index(LAUNCH)
+    return Pretended(parts[0], replace(parts[1], means=parts[1].means[only : only + 1]))
+
+
+def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[str, ...], seed: int) -> Lessons:
+    """Write into `lessons` what the class `short` learns from series taken for new and from the `real` short ones; return
+    the lessons of products without a day."""
+    some = _joined([part.some for part in held] + [real.take(real.kind == SHORT)])
+    if some.rows:
+        # The same correction as everywhere else, launch's own excepted, which no other class uses.
+        corrected = replace(some, means=some.means * lessons.correction[:, None].astype(np.float32))
+        only = names.index(LAUNCH)
+        corrected.means[only] = some.means[only]
+        of_short = heldout.learn(corrected, names, seed)
+        lessons.correction[only] = of_short.correction[only]
+        for name in ("weights", "units", "shapes", "levels"):
+            axis = 0 if name == "weights" else 1
+            target = getattr(lessons, name)
+            np.moveaxis(target, axis, 0)[SHORT] = np.moveaxis(getattr(of_short, name), axis, 0)[SHORT]
+    none = _joined([part.none for part in held])
+    return heldout.learn(none, (LAUNCH,), seed) if none.rows else heldout.default_lessons((LAUNCH,))
+
+
+def _joined(parts: list[HeldOut]) -> HeldOut:
+    names = list(HeldOut.__dataclass_fields__)
+    return HeldOut(
+        np.concatenate([part.means for part in parts], axis=1),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in names[1:]),
+    )
+
+
+# -- Forecasting -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """Products without a day of history: `keys` frame [n] of sku and location, `static` codes [S, n], `first_day` [n]."""
+
+    keys: pd.DataFrame
+    static: np.ndarray
+    first_day: np.ndarray
+
+    def select(self, rows: np.ndarray) -> Newcomers:
+        """Only those of a mask."""
+        return Newcomers(self.keys[rows].reset_index(drop=True), self.static[:, rows], self.first_day[rows])
+
+
+def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[str]]:
+    """The newcomers table (sku, location and, if given, the static columns and first_day) against the history's panel.
+
+    A static value that is not given is taken from the same product or the same location where they have one only. Returns
+    the newcomers and notes on what was left out. Raises `ForecastError` for a table that cannot be used.
+    """
+    lacking = [name for name in ("sku", "location") if name not in frame.columns]
+    if lacking:
+        raise ForecastError(
+            f"The newcomers lack the column {lacking[0]}; they have {', '.join(map(str, frame.columns)) or 'none'}."
+        )
+    notes = []
+    empty = frame[["sku", "location"]].isna().any(axis=1)
+    if empty.any():
+        notes.append(f"{int(empty.sum())} newcomers without sku or location are left out")
+    frame = frame[~empty].reset_index(drop=True)
+    keys = frame[["sku", "location"]].apply(_text)
+    for name in panel.whole_keys:
+        if not keys[name].str.fullmatch(r"-?\d+").all():
+            raise ForecastError(f"The newcomers' {name} must be whole numbers, as they are in the history.")
+    known = pd.MultiIndex.from_frame(panel.keys)
+    old = pd.MultiIndex.from_frame(keys).isin(known) if len(keys) else np.zeros(0, bool)
+    if old.any():
+        notes.append(f"{int(old.sum())} newcomers have a history and are forecast from it")
+    keep = ~old & ~keys.duplicated().to_numpy()
+    frame, keys = frame[keep].reset_index(drop=True), keys[keep].reset_index(drop=True).astype(object)
+    next_day = panel.dates[panel.days - 1] + 1
+    first_day = np.full(len(keys), next_day, _DAY)
+    if "first_day" in frame:
+        try:
+            given = pd.to_datetime(
+                frame["first_day"], format=None if frame["first_day"].dtype.kind == "M" else "ISO8601"
+            )
+        except (ValueError, TypeError) as error:
+            raise ForecastError(
+                "The newcomers' column first_day holds a value that is not a date such as 2025-01-31."
+            ) from error
+        first_day = np.where(given.isna(), first_day, given.to_numpy().astype(_DAY))
+    order = np.lexsort((keys["location"], keys["sku"])) if len(keys) else np.zeros(0, int)
+    keys, first_day = keys.iloc[order].reset_index(drop=True), first_day[order]
+    static = np.full((len(panel.columns.static), len(keys)), -1)
+    for number, name in enumerate(panel.columns.static):
+        if name in frame:
+            values = frame[name].iloc[order]
+            text = values.astype(str).where(values.notna(), "")
+            static[number] = pd.Index(panel.categories[name]).get_indexer(text) if len(text) else static[number]
+        for key in ("sku", "location"):
+            static[number] = np.where(static[number] < 0, _of_the_same(panel, number, key, keys[key]), static[number])
+    return Newcomers(keys, static, first_day), notes
+
+
+def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.ndarray:
+    """The static code that all series with the same `key` share; -1 where they do not or there is none."""
+    codes = pd.Series(panel.static[number].astype(int)).groupby(panel.keys[key].to_numpy())
+    same = codes.min().where(codes.min() == codes.max(), -1)
+    return same.reindex(wanted.to_numpy(), fill_value=-1).to_numpy()
+
+
+def _text(values: pd.Series) -> pd.Series:
+    if values.dtype.kind == "f" and (values % 1 == 0).all():
+        values = values.astype("int64")
+    return values.astype(str)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is expected of n newcomers over H days: `mean` [n, H] (0 before their first day), the squared coefficient of
+    variation of it, `squared` [n, H], `level` [n] before season and launch `curve` [n, H], and group `codes` [G, n]."""
+
+    mean: np.ndarray
+    squared: np.ndarray
+    level: np.ndarray
+    curve: np.ndarray
+    codes: np.ndarray
+
+
+def outlook(similar: Similar, newcomers: Newcomers, lessons: Lessons, horizon: int) -> Outlook:
+    """What similar products say of `newcomers`, corrected by what was held out."""
+    panel = similar.panel
+    codes = similar.codes_of(newcomers.keys, newcomers.static)
+    ahead = panel.dates[panel.days - 1] + 1 + np.arange(horizon)
+    age = (ahead[None, :] - newcomers.first_day[:, None]).astype(int)
+    mean, squared, level = similar.forecast_new(codes, newcomers.static, age)
+    correction = np.float32(lessons.correction[0])
+    curve = similar.curve.at(age, newcomers.static)
+    return Outlook(np.where(age >= 0, mean * correction, 0), squared, level * correction, curve, codes)
+
+
+def forecast_newcomers(
+    similar: Similar, newcomers: Newcomers, lessons: Lessons, base: Spread, horizon: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The forecast rows of products without a day, of model `blend`, and the list of them (`COLUMNS`).
+
+    Days before `first_day` are 0. Empty where the history has nothing that they could be judged by.
+    """
+    panel, count = similar.panel, len(newcomers.keys)
+    told = outlook(similar, newcomers, lessons, horizon)
+    mean, squared = told.mean, told.squared
+    ahead = panel.dates[panel.days - 1] + 1 + np.arange(horizon)
+    factor = widened(squared, mean, base)
+    week, kind = np.tile(segments.horizon_week(horizon), count), np.full(count * horizon, SHORT)
+    whole = np.repeat(np.full(count, panel.whole.mean() > 0.5), horizon)
+    values = heldout.quantiles_of(lessons, 0, mean.ravel(), kind, week, factor.ravel(), whole, baseline=-1)
+    similar_ones, alike = similar.judged_by(told.codes)
+    keys = newcomers.keys.astype(dict.fromkeys(panel.whole_keys, "int64"))
+    frame = pd.DataFrame(
+        {
+            "sku": np.repeat(keys["sku"].to_numpy(), horizon),
+            "location": np.repeat(keys["location"].to_numpy(), horizon),
+            "date": np.tile(ahead.astype("datetime64[ns]"), count),
+            "model": BLEND,
+            "mean": mean.ravel().astype(np.float32),
+            **{name: values[:, position] for position, name in enumerate(QUANTILE_COLUMNS)},
+            "similar": np.repeat(similar_ones, horizon).astype(np.int32),
+            "shared": shared(squared, mean, base).ravel().astype(np.float32),
+        }
+    )
+    told = keys.assign(first_day=newcomers.first_day.astype("datetime64[ns]"), similar=similar_ones, alike=alike)
+    return frame, told[COLUMNS]
+
+
+def append(
+    frame: pd.DataFrame,
+    withheld: pd.DataFrame,
+    similar: Similar,
+    table: pd.DataFrame,
+    lessons: Lessons,
+    base: Spread,
+    horizon: int,
+    written: bool,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
+    """The forecast `frame` with the rows of the newcomers in `table`, what is `withheld`, the list of newcomers, and notes."""
+    new, notes = read_newcomers(table, similar.panel)
+    none = pd.DataFrame(columns=COLUMNS)
+    if not len(new.keys):
+        return frame, withheld, none, notes
+    if not (similar.exposure.sum(1) > 0.5).any():
+        reason = "a new product, and no series of the history has been in stock that it could be judged by"
+        return frame, pd.concat([withheld, new.keys.assign(reason=reason)], ignore_index=True), none, notes
+    rows, told = forecast_newcomers(similar, new, lessons, base, horizon)
+    if written:
+        order = ["sku", "location", "date"]
+        blend, rest = frame[frame["model"] == BLEND], frame[frame["model"] != BLEND]
+        blend = pd.concat([blend, rows], ignore_index=True).sort_values(order, kind="stable")
+        frame = pd.concat([blend, rest], ignore_index=True)
+    return frame, withheld, told, [*notes, note(told)]
+
+
+def judged(similar: int, alike: str) -> str:
+    """In words what a new product was judged by: how many `similar` series, and what makes them `alike`."""
+    words = {"sku": "of the same product elsewhere", "location": "at its location", "": "of all kinds"}
+    return f"{similar:,} series {words.get(alike, f'of its {alike}')}"
+
+
+def note(told: pd.DataFrame) -> str:
+    """One sentence on newcomers (rows of `COLUMNS`)."""
+    alone = int((told["alike"] != "sku").sum())
+    return (
+        f"{len(told)} new products without a day of history were judged by similar ones, {alone} of them by others than the same"
+        " product elsewhere; their intervals are wide"
+    )

@@ -1,0 +1,75 @@
+"""What can be sold and never has been: which products the warehouse knows to be new, and from which day."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from connectors.records import Location, OrderLine, Product, PurchaseOrderLine, StockLevel, StockMovement, Supplier
+from orchestration.cli.project import prepare_project
+from orchestration.planning.history import NEWCOMER_DAYS, read_demand
+from tests.orchestration.small_shop import SmallShop, at, on
+
+MORNING = on(11, month=3)
+SOLD = ("A", "B", "C", "D", "E")
+
+
+def stocked(shop: SmallShop, item: str, when: dt.datetime, location: str = "S1") -> None:
+    shop.add(StockMovement, movement_code=f"{item}{location}{when:%m%d}", kind="opening", location_code=location, item_code=item,
+             moved_at=when, quantity=20)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def newcomers(tmp_path_factory):
+    prepare_project()
+    shop = SmallShop(tmp_path_factory.mktemp("new"))
+    for code in ("S1", "W"):
+        shop.add(Location, location_code=code, name=code, timezone="UTC")
+    shop.add(Supplier, supplier_code="P1", name="Acme", currency="EUR")
+    for item in (*SOLD, "ARRIVED", "OLD", "LONG AGO", "ORDERED", "GONE", "SOON"):
+        launched = {"SOON": MORNING + dt.timedelta(days=3), "A": on(1)}.get(item)
+        shop.add(Product, item_code=item, name=item, category="tea", launched_on=launched, is_active=item != "GONE")
+    for item in SOLD:
+        stocked(shop, item, at(2, 6))
+        shop.add(OrderLine, order_code=item, line_code="1", location_code="S1", item_code=item, ordered_at=at(4),
+                 quantity=1, unit_price=2, currency="EUR")  # fmt: skip
+    stocked(shop, "OLD", at(2, 6))  # as old as the ledger
+    stocked(shop, "LONG AGO", at(20, 6))
+    stocked(shop, "ARRIVED", at(6, 6, month=3))
+    stocked(shop, "GONE", at(6, 6, month=3))
+    stocked(shop, "SOON", at(2, 6))
+    # A corner shop that has sold for long and has just stated its stock for the first time.
+    shop.add(Location, location_code="C", name="C", timezone="UTC")
+    for item in SOLD:
+        shop.add(OrderLine, order_code=f"c{item}", line_code="1", location_code="C", item_code=item, ordered_at=at(4),
+                 quantity=1, unit_price=2, currency="EUR")  # fmt: skip
+    for item in (*SOLD, "OLD"):
+        shop.add(StockLevel, location_code="C", item_code=item, counted_at=at(9, 20, month=3), on_hand=7)
+    for item in SOLD:
+        stocked(shop, item, at(2, 6), "W")
+    stocked(shop, "ARRIVED", at(6, 6, month=3), "W")  # to supply the store from
+    shop.add(PurchaseOrderLine, purchase_order_code="po", line_code="1", supplier_code="P1", location_code="S1",
+             item_code="ORDERED", ordered_at=at(5, month=3), expected_on=on(15, month=3), quantity=5, unit_price=1,
+             currency="EUR")  # fmt: skip
+    shop.build(MORNING)
+    with shop.warehouse.connect() as db:
+        return read_demand(db, MORNING)
+
+
+def test_new_is_what_came_lately_is_coming_or_is_launched_where_things_are_sold(newcomers):
+    found = newcomers.newcomers.set_index("sku")
+    assert set(found.index) == {"item:ARRIVED", "item:ORDERED", "item:SOON"}
+    assert set(found["location"]) == {"location:S1"}
+    assert set(found["category"]) == {"tea"}
+    first = found["first_day"].dt.date
+    assert first["item:ARRIVED"] == on(6, month=3)
+    assert first["item:ORDERED"] == on(15, month=3)
+    assert first["item:SOON"] == MORNING + dt.timedelta(days=3)
+    assert (MORNING - first["item:ARRIVED"]).days < NEWCOMER_DAYS
+
+
+def test_what_sold_or_lay_there_all_along_is_not_new(newcomers):
+    assert set(newcomers.history["sku"]) == {f"item:{item}" for item in SOLD}
+    assert "item:OLD" not in set(newcomers.newcomers["sku"])
+    assert "item:LONG AGO" not in set(newcomers.newcomers["sku"])
