@@ -13,7 +13,7 @@ import numpy as np
 
 from ml.forecast.config import BoostedConfig
 from ml.forecast.features import Block
-from ml.forecast.sample import LARGEST, Sample
+from ml.forecast.sample import LARGEST, POWER, Sample
 
 if TYPE_CHECKING:
     import xgboost
@@ -61,8 +61,7 @@ class Boosted:
 
 
 def fit_boosted(sample: Sample, config: BoostedConfig, seed: int) -> Boosted | None:
-    """Train the booster, or None where there is too little to learn from. The Tweedie loss suits non-negative demand with
-    many zeros and estimates the mean; its variance power lies in the middle between counts and sizes."""
+    """Train the booster, or None where there is too little to learn from."""
     import xgboost
 
     seen = sample.weight > 0
@@ -75,7 +74,7 @@ def fit_boosted(sample: Sample, config: BoostedConfig, seed: int) -> Boosted | N
     )
     parameters = {
         "objective": "reg:tweedie",
-        "tweedie_variance_power": 1.5,
+        "tweedie_variance_power": POWER,
         "base_score": 1.0,
         "tree_method": "hist",
         "max_depth": config.depth,

@@ -5,7 +5,7 @@ blend.
 
 The network is `neuralforecast.models.LSTM`, an encoder over the last `window` days; its decoder sees, beside the encoder's
 state, the features of the day to come (`ml.forecast.features`) that the trees see too. Windows are cut from the panel's
-arrays directly: building the library's long tables for a few steps costs more than the steps. The loss is the Poisson
+arrays directly: building the library's long tables for a few steps costs more than the steps. The loss is the Tweedie
 deviance on the sample that the trees learn from (`ml.forecast.sample`): errors count in units, and the output is a mean.
 """
 
@@ -26,13 +26,14 @@ from ml.forecast.config import RecurrentConfig
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import Block
 from ml.forecast.panel import Panel
-from ml.forecast.sample import LARGEST, Sample
+from ml.forecast.sample import LARGEST, POWER, Sample
 
 if TYPE_CHECKING:
     import torch
 
 _WEIGHTS, _SHAPE = "network.safetensors", "network.json"
-_LARGEST_PAST = 10.0
+# In a batch of a few hundred windows one day of twenty times the level is all that is learned.
+_LARGEST_PAST, _LARGEST_TARGET = 10.0, 10.0
 _CALENDAR = 4
 _FURTHEST = 5.0
 _PREDICT_BATCH = 2048
@@ -199,7 +200,9 @@ def _train(model: Recurrent, panel: Panel, demand: np.ndarray, sample: Sample, s
             pick = torch.from_numpy(rng.integers(0, len(sample.series), model.config.batch)).to(device)
             series, origin, features, target, weight = (values[pick] for values in drawn)
             mean = _output(model.network, windows.cut(series, origin), features)
-            loss = (weight * (mean - target * torch.log(mean))).sum() / torch.clamp(weight.sum(), min=1e-6)
+            target = torch.clamp(target, max=_LARGEST_TARGET)
+            deviance = target * mean ** (1 - POWER) / (POWER - 1) + mean ** (2 - POWER) / (2 - POWER)
+            loss = (weight * deviance).sum() / torch.clamp(weight.sum(), min=1e-6)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.network.parameters(), 1.0)

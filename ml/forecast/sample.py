@@ -21,6 +21,9 @@ from ml.forecast.features import FeatureBuilder
 
 # Targets are relative to the series' level; a single day further out is the business of the quantiles.
 LARGEST = 20.0
+# Variance power of the Tweedie deviance, the loss: in the middle between counts (1) and sizes (2). It suits non-negative
+# demand with many zeros and estimates the mean.
+POWER = 1.5
 # Neighbouring lead days of one window say nearly the same: of a long horizon more windows teach more than more days.
 _LEADS = 14
 
