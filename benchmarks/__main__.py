@@ -14,9 +14,12 @@ TABLES = (
     ("marts", ()),
     ("replenishment", ()),
     ("accuracy", ()),
+    ("recovery", ()),
+    ("ablation", ()),
+    ("scale", ()),
     ("cycle", ()),
 )
-NEED_DATA = {"imports", "accuracy", "cycle"}
+NEED_DATA = {"imports", "accuracy", "ablation", "cycle"}
 
 
 def main() -> int:
