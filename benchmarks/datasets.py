@@ -178,7 +178,7 @@ def _shop_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]
 
 
 def stores(_: Path, series: int | None) -> DataSet:
-    """Two years of revenue a day of every store of four generated shops; `promotion` is the mean discount in its range."""
+    """Two years of revenue a day of every store of four generated shops; `promotion` is the discount of its usual basket."""
     from connectors.sandbox.shop import ShopConfig, generate
 
     parts = [_revenue(generate(ShopConfig(seed=seed), _SHOP_END), seed) for seed in _SHOP_SEEDS]
@@ -198,7 +198,7 @@ def _revenue(shop, seed: int) -> pd.DataFrame:
     sold = (
         orders.assign(date=pd.to_datetime(orders["date_on"])).groupby(["location", "date"])["total_cents"].sum() / 100
     )
-    promotions, ranged = Promotions(shop.catalogue), shop.catalogue.ranged
+    promotions, basket = Promotions(shop.catalogue), shop.catalogue.rate * shop.catalogue.price_cents
     discounts = np.stack([promotions.discounts(day_number(day.date())) for day in days], axis=1)
     parts = []
     for number, place in enumerate(shop.catalogue.places):
@@ -209,7 +209,7 @@ def _revenue(shop, seed: int) -> pd.DataFrame:
                     "sku": "revenue", "location": f"{place.code} of shop {seed}", "country": place.country, "date": days,
                     "quantity": [float(sold.get((number, day), 0.0)) for day in days],
                     "is_open": [float(is_open(place, day_number(day.date()))) for day in days],
-                    "promotion": discounts[number][:, ranged[number]].mean(axis=1),
+                    "promotion": np.average(discounts[number], axis=1, weights=basket[number]),
                     "holiday": [float(day.date() in public) for day in days],
                 }
             )
