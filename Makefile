@@ -6,7 +6,7 @@ READY := .venv/.ready
 # Tests run side by side: threads of their own would only wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: setup demo test test-long lint format bench bench-accuracy ui clean help
+.PHONY: setup demo test test-long lint format bench bench-accuracy bench-autogluon bench-scale ui clean help
 
 help:
 	@echo "make setup      virtual environment with bin/stockflow"
@@ -14,7 +14,8 @@ help:
 	@echo "make ui         Dagster web UI on http://127.0.0.1:3000, schedules and sensors on"
 	@echo "make test       the test suite;  make test-long  the long one"
 	@echo "make lint       style and import contracts;  make bench  the benchmark tables"
-	@echo "make bench-accuracy  forecasts against other libraries (in .venv-peers)"
+	@echo "make bench-accuracy   forecasts against other libraries (in .venv-peers)"
+	@echo "make bench-autogluon  forecasts against AutoGluon (in .venv-autogluon);  make bench-scale  time and memory"
 
 setup: $(READY)
 
@@ -47,6 +48,13 @@ format: $(READY)
 bench-accuracy: $(READY)
 	@[ -x .venv-peers/bin/python ] || { $(PYTHON) -m venv .venv-peers && .venv-peers/bin/pip install --quiet --disable-pip-version-check "lightgbm==4.7.0" "mlforecast==1.1.0" "pandas<3" pyarrow; }
 	@$(BIN)/python -m benchmarks.accuracy
+
+bench-autogluon: $(READY)
+	@[ -x .venv-autogluon/bin/python ] || { $(PYTHON) -m venv .venv-autogluon && .venv-autogluon/bin/pip install --quiet --disable-pip-version-check "autogluon.timeseries==1.6.3" "torch==2.13.0"; }
+	@$(BIN)/python -m benchmarks.accuracy --data fresh --series 300 --origins 1 --peers naive,autogluon
+
+bench-scale: $(READY)
+	@$(BIN)/python -m benchmarks.scale
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks

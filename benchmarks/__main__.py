@@ -15,9 +15,13 @@ TABLES = (
     ("replenishment", ()),
     ("accuracy", ()),
     ("newcomers", ()),
+    ("recovery", ()),
+    ("ablation", ()),
+    ("features", ()),
+    ("scale", ()),
     ("cycle", ()),
 )
-NEED_DATA = {"imports", "accuracy", "newcomers", "cycle"}
+NEED_DATA = {"imports", "accuracy", "newcomers", "ablation", "cycle"}
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
-"""Peers that live in an environment of their own, `.venv-peers`, made by `make bench-accuracy`; run by `benchmarks.peers`.
+"""Peers that live in environments of their own, made by make targets and run by `benchmarks.peers`.
 
-    .venv-peers/bin/python benchmarks/foreign.py lightgbm|autogluon REQUEST.json
+    .venv-peers/bin/python benchmarks/foreign.py lightgbm REQUEST.json          make bench-accuracy
+    .venv-autogluon/bin/python benchmarks/foreign.py autogluon REQUEST.json     make bench-autogluon
 
 They would disturb ours: mlforecast installs a package called `tests`, AutoGluon pins half of what we use. REQUEST.json
 names the files `history`, `future` and `out` (Parquet), `horizon`, `levels`, `known`, `static` and, for AutoGluon,

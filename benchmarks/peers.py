@@ -20,8 +20,12 @@ import pandas as pd
 from ml.forecast import LEVELS, QUANTILE_COLUMNS
 
 KEY = ["sku", "location"]
-PYTHON = Path(os.environ.get("STOCKFLOW_PEERS_PYTHON", ".venv-peers/bin/python"))
-"""The Python of the environment with LightGBM, mlforecast and, where wanted, AutoGluon."""
+PYTHONS = {
+    "lightgbm": Path(os.environ.get("STOCKFLOW_PEERS_PYTHON", ".venv-peers/bin/python")),
+    "autogluon": Path(os.environ.get("STOCKFLOW_AUTOGLUON_PYTHON", ".venv-autogluon/bin/python")),
+}
+"""The Python of each foreign peer's own environment, and the target that makes it."""
+SET_UP = {"lightgbm": "make bench-accuracy", "autogluon": "make bench-autogluon"}
 AUTOGLUON_SECONDS = 600
 
 
@@ -84,9 +88,11 @@ def foreign(
         path = Path(folder) / "request.json"
         path.write_text(json.dumps(request), encoding="utf-8")
         script = Path(__file__).with_name("foreign.py")
-        done = subprocess.run([str(PYTHON), str(script), name, str(path)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [str(PYTHONS[name]), str(script), name, str(path)], capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise SystemExit(f"{name} failed in {PYTHON}:\n{done.stderr[-2000:]}")
+            raise SystemExit(f"{name} failed in {PYTHONS[name]}:\n{done.stderr[-2000:]}")
         told = pd.read_parquet(request["out"])
     columns = dict(zip(map(str, LEVELS), QUANTILE_COLUMNS, strict=True))
     told = told.rename(columns=columns)

@@ -1,0 +1,290 @@
+"""The data that forecasts are judged on, and what each model is judged by.
+
+Belongs here: reading or generating histories, and what truth each kind of forecast is set against. Does not belong here:
+models, measures over all rows, tables.
+
+fresh: FreshRetailNet-50K (Dingdong-Inc, CC BY 4.0, arXiv 2505.16319), daily, horizons 7 and 14, origins a week apart.
+gifts: Online Retail II (UCI 502, CC BY 4.0), daily sums per stock code, horizons 28 and 56, weekly totals.
+shop: the generated shop, horizon 14, judged by what its customers wanted, sold or not, which no model sees.
+stores: revenue a day of the generated shop's stores, with their promotions, holidays and closed days.
+countries: revenue a day of Online Retail II in its larger countries, closed on Saturdays and holidays.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.peers import KEY
+from ml.demand import share_by_hours
+from ml.forecast import QUANTILE_COLUMNS, scoring
+
+Measures = Callable[[pd.DataFrame, pd.DataFrame], dict[str, float]]
+_SHOP_END = dt.date(2026, 11, 1)
+# Five stores each; one shop alone would be too few series to tell anything.
+_SHOP_SEEDS = (7, 8, 9, 10)
+_COUNTRIES = ("United Kingdom", "EIRE", "Netherlands", "Germany", "France")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`frame`: sku, location, date, quantity, covariates and what only the judges see. `observe` makes a history of the
+    rows known at an origin; `roles` say what its columns mean. `measures` are of a forecast against the rows to come;
+    `truth` joins the two for the named model, with the actual value as `y` and, where that is only a lower bound, `ran_out`.
+    Quantiles of `calibrated` models are checked day by day and those of `summed` models over several days."""
+
+    name: str
+    frame: pd.DataFrame
+    horizons: tuple[int, ...]
+    step: int
+    measures: Measures
+    truth: Callable[[str, pd.DataFrame, pd.DataFrame], pd.DataFrame]
+    roles: Mapping[str, object]
+    observe: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+    calibrated: tuple[str, ...] = ("blend",)
+    summed: tuple[str, ...] = ("blend",)
+
+    @property
+    def series(self) -> int:
+        return len(self.frame[KEY].drop_duplicates())
+
+
+# -- Fresh groceries ---------------------------------------------------------------------------------------------------
+
+
+def fresh(folder: Path, series: int | None, others: bool = False) -> DataSet:
+    """`others`: as many series that the benchmark does not draw, for choosing anything."""
+    columns = {
+        "product_id": "sku", "store_id": "location", "dt": "date", "sale_amount": "quantity",
+        "third_category_id": "category", "city_id": "city",
+    }  # fmt: skip
+    kept = ["stock_hour6_22_cnt", "discount", "holiday_flag", "activity_flag", "precpt", "avg_temperature"]
+    hours = ["hours_sale", "hours_stock_status"]
+    frame = pd.read_parquet(folder / "freshretailnet_dev.parquet", columns=[*columns, *kept, *hours])
+    frame = frame.rename(columns=columns)
+    frame = _some_others(frame, series) if others else _some(frame, series)
+    frame["date"] = pd.to_datetime(frame["date"])
+    frame["full_day"] = frame.pop("stock_hour6_22_cnt") == 0
+    # For the judges alone: what sold in hours in stock, and what part of a usual day those hours are.
+    sold, out = _hours(frame)
+    usual = sold[frame["full_day"]].sum(0) / sold[frame["full_day"]].sum()
+    frame["sold_in_stock"], frame["usual_part"] = (sold * ~out).sum(1), (~out) @ usual
+
+    def observe(known: pd.DataFrame) -> pd.DataFrame:
+        share = share_by_hours(*_hours(known), known.groupby(KEY).ngroup().to_numpy())
+        return known.assign(in_stock_share=share).drop(columns=hours)
+
+    roles = {
+        "known_future": ["discount", "holiday_flag", "activity_flag"],
+        "past_only": ["precpt", "avg_temperature"],
+        "static": ["category", "city"],
+        "availability": "in_stock_share",
+    }
+    return DataSet(
+        "fresh", frame, (7, 14), 7, _fresh_measures, _fresh_truth, roles, observe, ("blend", "sales"), ("sales",)
+    )
+
+
+def _hours(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return np.stack(frame["hours_sale"].to_numpy()), np.stack(frame["hours_stock_status"].to_numpy()) == 1
+
+
+def _fresh_truth(model: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:
+    """Recorded sales, which of demand say only what it was at least on days that ran out."""
+    joined = future.merge(told, on=[*KEY, "date"])
+    return joined.assign(y=joined["quantity"], ran_out=False if model == "sales" else ~joined["full_day"])
+
+
+def _fresh_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]:
+    joined = future.merge(told, on=[*KEY, "date"])
+    sales, full = joined["quantity"].to_numpy(), joined["full_day"].to_numpy()
+    quantiles, median = joined[list(QUANTILE_COLUMNS)].to_numpy(), joined["q50"].to_numpy()
+    return {
+        "WAPE": scoring.wape(sales, median),
+        "WAPE in stock": scoring.wape(sales[full], median[full]),
+        "pinball": scoring.pinball(sales, quantiles),
+        "pinball in stock": scoring.pinball(sales[full], quantiles[full]),
+        "bias in stock": scoring.bias(joined["sold_in_stock"], joined["mean"] * joined["usual_part"]),
+        "80 % hit in stock": scoring.coverage(sales[full], quantiles[full]),
+    }
+
+
+# -- Gifts -------------------------------------------------------------------------------------------------------------
+
+
+def gifts(folder: Path, series: int | None) -> DataSet:
+    """Daily sums of what was sold: products only, no cancellations, no free lines, each line once."""
+    daily = _sold_lines(folder).groupby(["sku", "date"], as_index=False)["quantity"].sum().assign(location="UK")
+    return DataSet("gifts", _some(daily, series), (28, 56), 28, _gift_measures, _gift_truth, {})
+
+
+def _sold_lines(folder: Path) -> pd.DataFrame:
+    lines = pd.read_parquet(folder / "online_retail_ii.parquet").drop_duplicates()
+    sku = lines["stock_code"].astype(str).str.upper()
+    sold = sku.str.match(r"^\d{5}") & ~lines["invoice"].astype(str).str.startswith("C")
+    sold &= (lines["quantity"] > 0) & (lines["unit_price"] > 0)
+    return lines[sold].assign(sku=sku[sold], date=pd.to_datetime(lines.loc[sold, "invoice_ts"]).dt.normalize())
+
+
+def _gift_truth(_: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:
+    """A day without a row is a day without a sale."""
+    joined = told.merge(future, on=[*KEY, "date"], how="left")
+    return joined.assign(y=joined["quantity"].fillna(0.0), ran_out=False)
+
+
+def _gift_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]:
+    joined = _gift_truth("", told, future)
+    return {"weekly WAPE": _weekly_wape(joined), **_daily(joined)}
+
+
+# -- The generated shop ------------------------------------------------------------------------------------------------
+
+
+def shop(_: Path, series: int | None) -> DataSet:
+    """A year of the generated shop; demand depends on weekday, season, promotion and weather, and stock-outs on demand."""
+    latent = latent_demand()
+    frame = latent[latent["date"] >= latent["date"].max() - pd.Timedelta(days=365)]
+    return DataSet(
+        "shop", _some(frame, series), (14,), 14, _shop_measures, _shop_truth, {"availability": "in_stock_share"}
+    )
+
+
+def latent_demand() -> pd.DataFrame:
+    """sku, location, date, latent_demand, quantity (what was sold of it) and in_stock_share of the generated shop."""
+    from connectors.sandbox.shop import ShopConfig, generate
+
+    latent = generate(ShopConfig(), _SHOP_END).latent.to_pandas()
+    return latent.rename(columns={"item": "sku", "sold": "quantity"}).drop(columns="lost").assign(
+        date=lambda f: pd.to_datetime(f["date"]), sku=lambda f: f["sku"].astype(str)
+    )  # fmt: skip
+
+
+def _shop_truth(_: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:
+    """What customers wanted, on the days the shop was open."""
+    return future.merge(told, on=[*KEY, "date"]).assign(y=lambda f: f["latent_demand"], ran_out=False)
+
+
+def _shop_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]:
+    joined = _shop_truth("", told, future)
+    return {"WAPE": scoring.wape(joined["y"].to_numpy(), joined["q50"].to_numpy()), **_daily(joined)}
+
+
+# -- Revenue -----------------------------------------------------------------------------------------------------------
+
+
+def stores(_: Path, series: int | None) -> DataSet:
+    """Two years of revenue a day of every store of four generated shops; `promotion` is the discount of its usual basket."""
+    from connectors.sandbox.shop import ShopConfig, generate
+
+    parts = [_revenue(generate(ShopConfig(seed=seed), _SHOP_END), seed) for seed in _SHOP_SEEDS]
+    roles = {"known_future": ["is_open", "promotion", "holiday"], "static": ["country"]}
+    frame = _some(pd.concat(parts, ignore_index=True), series)
+    return DataSet("stores", frame, (14, 28), 28, _revenue_measures, _revenue_truth, roles)
+
+
+def _revenue(shop, seed: int) -> pd.DataFrame:
+    import holidays
+
+    from connectors.sandbox.catalogue import day_number
+    from connectors.sandbox.conditions import Promotions, is_open
+
+    days = pd.date_range(shop.config.start, shop.end, inclusive="left")
+    orders = shop.facts["orders"].select(["date_on", "location", "total_cents"]).to_pandas()
+    sold = (
+        orders.assign(date=pd.to_datetime(orders["date_on"])).groupby(["location", "date"])["total_cents"].sum() / 100
+    )
+    promotions, basket = Promotions(shop.catalogue), shop.catalogue.rate * shop.catalogue.price_cents
+    discounts = np.stack([promotions.discounts(day_number(day.date())) for day in days], axis=1)
+    parts = []
+    for number, place in enumerate(shop.catalogue.places):
+        public = holidays.country_holidays(place.country)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "sku": "revenue", "location": f"{place.code} of shop {seed}", "country": place.country, "date": days,
+                    "quantity": [float(sold.get((number, day), 0.0)) for day in days],
+                    "is_open": [float(is_open(place, day_number(day.date()))) for day in days],
+                    "promotion": np.average(discounts[number], axis=1, weights=basket[number]),
+                    "holiday": [float(day.date() in public) for day in days],
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(parts)
+
+
+def countries(folder: Path, series: int | None) -> DataSet:
+    """Revenue a day by country. The house is closed on Saturdays, on England's bank holidays and over Christmas."""
+    import holidays
+
+    lines = _sold_lines(folder)
+    lines = lines[lines["country"].isin(_COUNTRIES)].assign(revenue=lines["quantity"] * lines["unit_price"])
+    daily = lines.pivot_table(index="date", columns="country", values="revenue", aggfunc="sum", observed=True)
+    daily = daily.reindex(pd.date_range(daily.index.min(), daily.index.max())).fillna(0.0).rename_axis("date")
+    public = holidays.country_holidays("GB", subdiv="ENG")
+    days = daily.index
+    christmas = ((days.month == 12) & (days.day >= 24)) | ((days.month == 1) & (days.day <= 3))
+    holiday = np.array([day.date() in public for day in days])
+    calendar = pd.DataFrame(
+        {"is_open": ~(christmas | holiday | (days.weekday == 5)), "holiday": holiday}, index=days
+    ).astype(float)  # fmt: skip
+    frame = daily.reset_index().melt("date", var_name="location", value_name="quantity").merge(calendar, on="date")
+    roles = {"known_future": ["is_open", "holiday"]}
+    frame = _some(frame.assign(sku="revenue", location=frame["location"].astype(str)), series)
+    return DataSet("countries", frame, (14, 28), 28, _revenue_measures, _revenue_truth, roles)
+
+
+def _revenue_truth(_: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:
+    return future.merge(told, on=[*KEY, "date"]).assign(y=lambda f: f["quantity"], ran_out=False)
+
+
+def _revenue_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]:
+    joined = _revenue_truth("", told, future)
+    closed = joined["is_open"] == 0
+    return {
+        "WAPE": scoring.wape(joined["y"].to_numpy(), joined["q50"].to_numpy()),
+        "weekly WAPE": _weekly_wape(joined),
+        **_daily(joined),
+        # Of what is sold on a day open; 0 is right.
+        "said of closed days": float(joined.loc[closed, "mean"].mean() / joined.loc[~closed, "y"].mean()),
+    }
+
+
+# -- What they share ---------------------------------------------------------------------------------------------------
+
+
+def _some(frame: pd.DataFrame, series: int | None) -> pd.DataFrame:
+    keys = frame[KEY].drop_duplicates()
+    chosen = frame if series is None or series >= len(keys) else frame.merge(keys.sample(series, random_state=1))
+    return chosen.reset_index(drop=True)
+
+
+def _some_others(frame: pd.DataFrame, series: int) -> pd.DataFrame:
+    """As many series beside the first 2,000 that `_some` would draw."""
+    keys = frame[KEY].drop_duplicates()
+    drawn = keys.sample(frac=1, random_state=1)
+    return frame.merge(drawn.iloc[2_000 : 2_000 + series]).reset_index(drop=True)
+
+
+def _weekly_wape(joined: pd.DataFrame) -> float:
+    week = (joined["date"] - joined["date"].min()).dt.days // 7
+    totals = joined.groupby([*KEY, week])[["y", "mean"]].sum()
+    return scoring.wape(totals["y"].to_numpy(), totals["mean"].to_numpy())
+
+
+def _daily(joined: pd.DataFrame) -> dict[str, float]:
+    actual, quantiles = joined["y"].to_numpy(), joined[list(QUANTILE_COLUMNS)].to_numpy()
+    return {
+        "pinball": scoring.pinball(actual, quantiles),
+        "bias": scoring.bias(actual, joined["mean"].to_numpy()),
+        "80 % hit": scoring.coverage(actual, quantiles),
+    }
+
+
+DATA_SETS: dict[str, Callable[[Path, int | None], DataSet]] = {
+    "fresh": fresh, "gifts": gifts, "shop": shop, "stores": stores, "countries": countries,
+}  # fmt: skip

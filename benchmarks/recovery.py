@@ -1,0 +1,94 @@
+"""Demand recovered from stock-outs against the demand that was: `python -m benchmarks.recovery`.
+
+Two generators whose shelves run dry because demand was high, and which know what was wanted: the generated shop, and one
+that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user. Printed is
+recovered over true demand: of everything, of the days that ran out, and by how much of the day was out of stock. It is held
+to `OVERALL` of everything and to `BAND` within each band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.markdown import markdown
+from ml.demand import recover_demand
+
+OVERALL, BAND = 0.03, 0.05
+BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """`demand`, `sales` and in-stock `share`, each [series, days]; NaN: the shop was closed or did not carry it."""
+
+    demand: np.ndarray
+    sales: np.ndarray
+    share: np.ndarray
+
+
+def shop() -> Truth:
+    """Two years of the generated shop: lines of several units, a busy afternoon, promotions, seasons, launches."""
+    from benchmarks.datasets import latent_demand
+
+    table = latent_demand().pivot(index=["sku", "location"], columns="date")
+    return Truth(*(table[name].to_numpy(float) for name in ("latent_demand", "quantity", "in_stock_share")))
+
+
+def noisy_stock(series: int = 1_000, days: int = 180, seed: int = 5) -> Truth:
+    """Gamma-Poisson customers through the day, shelves filled each morning to a forecast that errs by half.
+
+    About every third day runs out. A fresh forecast error each week makes some stretches short for days on end.
+    """
+    rng = np.random.default_rng(seed)
+    mean = rng.lognormal(1.0, 1.0, (series, 1)) * (1 + 0.25 * np.sin(2 * np.pi * np.arange(days) / 120))
+    mean = mean * np.array([0.8, 0.85, 0.9, 1, 1.1, 1.3, 1.05])[np.arange(days) % 7]
+    demand = rng.poisson(mean * rng.gamma(3.0, 1 / 3.0, mean.shape))
+    error = np.repeat(rng.lognormal(0, 0.5, (series, days // 7 + 1)), 7, axis=1)[:, :days]
+    stock = np.ceil(1.3 * mean * error)
+    share = np.ones(demand.shape)
+    out = demand >= stock
+    # The moment at which the last of `stock` customers came, of `demand` who come at uniform moments.
+    share[out] = rng.beta(stock[out], demand[out] - stock[out] + 1)
+    return Truth(demand.astype(float), np.minimum(demand, stock).astype(float), share)
+
+
+def recovery(truth: Truth) -> pd.DataFrame:
+    """One row for everything, one for the days that ran out, and one per band of stock-out length."""
+    expected = recover_demand(truth.sales, truth.share).expected
+    seen = np.isfinite(truth.sales)
+    out = np.where(seen, 1 - truth.share, 0.0)
+    parts = [("all days", seen, OVERALL), ("days that ran out", seen & (out > 0), None)]
+    parts += [
+        (f"{low:.0%} to {high:.0%} of the day out", seen & (out > low) & (out <= high), BAND) for low, high in BANDS
+    ]
+    rows = []
+    for name, mine, limit in parts:
+        ratio = float(expected[mine].sum() / truth.demand[mine].sum()) if mine.any() else float("nan")
+        rows.append(
+            {
+                "part": name, "series-days": f"{int(mine.sum()):,}",
+                "sold / wanted": f"{truth.sales[mine].sum() / max(truth.demand[mine].sum(), 1e-9):.3f}",
+                "recovered / wanted": f"{ratio:.3f}", "limit": "" if limit is None else f"{limit:.0%}",
+                "held": "" if limit is None else "yes" if abs(ratio - 1) <= limit else "NO",
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+GENERATORS: dict[str, Callable[[], Truth]] = {
+    "the generated shop": shop,
+    "shelves filled to a noisy forecast": noisy_stock,
+}
+
+
+def main() -> None:
+    for name, generate in GENERATORS.items():
+        print(f"\n{name}\n\n{markdown(recovery(generate()))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
