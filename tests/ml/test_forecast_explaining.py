@@ -130,7 +130,9 @@ def test_columns_of_one_thing_are_one_driver(feature, about):
 
 
 def test_weather_and_holidays_have_words_of_their_own():
-    day = pd.DataFrame({"driver": [LEVEL, "weather", "new_year", "indices"], "contribution": [10.0, 2.0, 1.0, -0.5]})
+    day = pd.DataFrame(
+        {"driver": [LEVEL, "weather", "new_year", "indices"], "contribution": [10.0, 2.0, 1.0, -0.5], "similar": 0}
+    )
     assert sentence(day) == (
         "12.5: the level of what was sold 10, weather +2, the lunar new year +1, outside indices -0.5"
     )
