@@ -19,7 +19,8 @@ from ml.forecast import (
 )
 from ml.forecast import forecast as run
 from ml.forecast.config import QUANTILE_COLUMNS
-from ml.forecast.launch import SETTLED, shrunk, study
+from ml.forecast.effects import shrunk
+from ml.forecast.launch import SETTLED, study
 from ml.forecast.newcomers import read_newcomers
 from ml.forecast.panel import Columns, build_panel
 
