@@ -13,8 +13,7 @@ by crossed random effects of the product, the location, each static column and e
 usual ratio; the category says something where the product is sold nowhere, and all series where even that is unknown. What
 the other series say of series i (its own days left out) is a log-normal prior with mean m_i and variance v_i, an effect
 that nothing is known of adding its whole variance. It is set as a Gamma of the same mean M and squared coefficient of
-variation
-C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6):
+variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6):
 
     E[lambda | days] = (1 / C + S / phi) / (1 / (C M) + A / phi),   CV^2[lambda | days] = 1 / (1 / C + S / phi)        (2)
 
