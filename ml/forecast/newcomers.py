@@ -167,7 +167,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
         raise ForecastError(
             f"The newcomers lack the column {lacking[0]}; they have {', '.join(map(str, frame.columns)) or 'none'}."
         )
-    notes = []
+    notes = [] if len(frame) else ["the newcomers table has no rows"]
     empty = frame[["sku", "location"]].isna().any(axis=1)
     if empty.any():
         notes.append(f"{int(empty.sum())} newcomers without sku or location are left out")

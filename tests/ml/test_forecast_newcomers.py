@@ -277,3 +277,6 @@ def test_rows_of_the_newcomers_table_that_are_no_newcomers_are_told():
     assert list(result.newcomers["sku"]) == ["NEW"]
     assert any("1 newcomers have a history" in note for note in result.notes)
     assert any("1 newcomers without sku or location" in note for note in result.notes)
+    assert read_newcomers(table[:0], build_panel(frame, None, 0, Columns(), SIMPLE))[1] == [
+        "the newcomers table has no rows"
+    ]
