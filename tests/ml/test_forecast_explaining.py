@@ -68,9 +68,14 @@ def test_each_driver_contributes_where_it_is_at_work(shop, parts):
 
 
 def test_one_series_is_explained_as_among_all(shop, parts):
+    # Next to a split of a tree the least difference in a feature moves a part of the forecast from one driver to another.
+    for sku, location in parts[["sku", "location"]].drop_duplicates().itertuples(index=False):
+        one = explain(*shop, series=[(sku, location)])
+        same = parts[(parts["sku"] == sku) & (parts["location"] == location)].reset_index(drop=True)
+        off = (one["contribution"] - same["contribution"]).abs()
+        assert list(one["driver"]) == list(same["driver"])
+        assert off.max() < 1e-4 * same.groupby("date")["contribution"].sum().max()
     one = explain(*shop, series=[("P07", "A")])
-    same = parts[(parts["sku"] == "P07") & (parts["location"] == "A")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(one, same)
     day = one[one["date"] == one["date"].min()]
     told = sentence(day)
     assert told.startswith(f"{day['contribution'].sum():.3g}: the level of what was sold ")
