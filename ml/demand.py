@@ -192,17 +192,17 @@ def _dispersion(sold: np.ndarray, mean: np.ndarray, exposure: np.ndarray) -> tup
     days = (exposure > 0).sum(1)
     centre = mean_sold.sum(1) / np.maximum(exposure.sum(1), 1e-6)
     use = (days >= 5) & (centre > 1e-4)
+    smallest = _smallest(sold[use] if use.any() else sold)
     if not use.any():
-        return 1.0, 5.0
+        return smallest, 5.0
     sold, mean_sold, days, centre = sold[use], mean_sold[use], days[use], centre[use]
     relative = np.clip((sold - mean_sold) / centre[:, None], -5, 5)
     squared = (relative**2).sum(1) / days
     x, w = 1 / np.maximum(centre, np.quantile(centre, 0.05)), np.minimum(centre, np.quantile(centre, 0.95))
     x_mean, y_mean = np.average(x, weights=w), np.average(squared, weights=w)
     varied = np.average((x - x_mean) ** 2, weights=w)
-    slope = np.average((x - x_mean) * (squared - y_mean), weights=w) / varied if varied > 1e-9 else 0.0
-    smallest = float(np.quantile(sold[sold > 0], 0.05)) if (sold > 0).any() else 1.0
-    unit = max(min(slope, 0.95 * y_mean / x_mean), smallest)  # nobody buys less than the smallest usual sale
+    slope = np.average((x - x_mean) * (squared - y_mean), weights=w) / varied if varied > 1e-9 * x_mean**2 else 0.0
+    unit = max(min(slope, 0.95 * y_mean / x_mean), smallest)
     take = np.random.default_rng(0).permutation(sold.size)[:20_000]
     count, rate = sold.ravel()[take] / unit, mean_sold.ravel()[take] / unit
     count, rate = count[rate > 0], rate[rate > 0]
@@ -211,3 +211,8 @@ def _dispersion(sold: np.ndarray, mean: np.ndarray, exposure: np.ndarray) -> tup
         float(np.mean(gammaln(k + count) - gammaln(k) + k * np.log(k) - (k + count) * np.log(k + rate))) for k in shapes
     ]
     return max(unit, 1e-6), float(shapes[int(np.argmax(likelihood))])
+
+
+def _smallest(sold: np.ndarray) -> float:
+    """The smallest usual sale, below which no purchase can be, whatever the quantities are counted in."""
+    return float(np.quantile(sold[sold > 0], 0.05)) if (sold > 0).any() else 1.0

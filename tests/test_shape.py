@@ -11,8 +11,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGES = ("connectors", "ml", "operations", "orchestration", "benchmarks")
 MODULES = sorted(path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
 LONGEST = 500
-# One grammar, compiled to SQL in one place: a cut through it would only move names around.
-LONGER = {"connectors/files/expression.py": 700}
+# One grammar, compiled to SQL in one place, and one vocabulary, declared in one place (docs/adr/0001): a cut through either
+# would only move names around.
+LONGER = {"connectors/files/expression.py": 700, "connectors/records.py": 700}
 
 
 def name(path: Path) -> str:

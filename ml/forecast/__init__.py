@@ -22,7 +22,7 @@ from ml.forecast.config import (
     ForecastConfig,
     RecurrentConfig,
 )
-from ml.forecast.errors import ArtefactError, ForecastError
+from ml.forecast.errors import ArtefactError, ForecastError, OtherVersionError
 from ml.forecast.explaining import explain, sentence
 from ml.forecast.model import ForecastResult, Model, forecast, predict, train
 from ml.forecast.paths import Dependence, Paths, sample_paths
@@ -40,6 +40,7 @@ __all__ = [
     "ForecastError",
     "ForecastResult",
     "Model",
+    "OtherVersionError",
     "Paths",
     "RecurrentConfig",
     "explain",

@@ -20,7 +20,7 @@ import pandas as pd
 
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
-from ml.forecast.errors import ArtefactError
+from ml.forecast.errors import ArtefactError, OtherVersionError
 from ml.forecast.heldout import Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
@@ -149,7 +149,7 @@ def read_scores(folder) -> pd.DataFrame:
 
 
 def read_manifest(folder) -> dict:
-    """The manifest of a model folder."""
+    """The manifest of a model folder. Raises `OtherVersionError` for a model of another format, else `ArtefactError`."""
     path = Path(folder) / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -157,12 +157,13 @@ def read_manifest(folder) -> dict:
         raise ArtefactError(f"There is no complete model in {folder} (no {MANIFEST}); train one.") from None
     except (ValueError, UnicodeDecodeError):
         raise ArtefactError(f"The manifest {path} cannot be read; train the model again.") from None
-    if (
-        not isinstance(manifest, dict)
-        or manifest.get("format") != FORMAT
-        or not isinstance(manifest.get("files"), dict)
-    ):
-        raise ArtefactError(f"The model in {folder} was saved in another format than {FORMAT}; train it again.")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ArtefactError(f"The manifest {path} is not that of a model; train the model again.")
+    if manifest.get("format") != FORMAT:
+        raise OtherVersionError(
+            f"The model in {folder} was saved by another version of Stockflow (in format {manifest.get('format')}, and this "
+            f"one reads {FORMAT}); train it again."
+        )
     if "model.json" not in manifest["files"]:
         raise ArtefactError(f"The model in {folder} lacks its file model.json; train it again.")
     return manifest

@@ -9,3 +9,7 @@ class ForecastError(Exception):
 
 class ArtefactError(ForecastError):
     """A stored model is incomplete, altered or from another version; train it again."""
+
+
+class OtherVersionError(ArtefactError):
+    """A stored model is whole, but another version of the code wrote it in another format."""

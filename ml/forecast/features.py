@@ -73,6 +73,7 @@ class FeatureBuilder:
             name: (_by_group(self.demand, codes), _by_group(self.seen.astype(np.float32), codes), codes)
             for name, codes in self.groups.items()
         }
+        self._variances: dict[int, list[float]] = {}
         first = panel.first
         self.first = first
         self.days_of_week = (panel.dates.astype("datetime64[D]").astype(int) + 3) % 7
@@ -252,7 +253,7 @@ class FeatureBuilder:
             mean_ratio = np.where(seen, ratio, 0.0).sum(1, keepdims=True) / count
             joint = (apart * (ratio - mean_ratio)).sum(1, keepdims=True)
             # Ridge: a response seen on few days counts for little.
-            prior = 5 * max(float(variance.sum() / max(seen.sum(), 1)), 1e-9)
+            prior = 5 * max(self._usual_variance(origin)[number], 1e-9)
             columns[f"{name}_response"] = np.clip(joint / (variance + prior) * (ahead - usual), -5, 5)
         for number, name in enumerate(panel.columns.past_only):
             past = panel.past[number][take]
@@ -261,6 +262,22 @@ class FeatureBuilder:
             seen = np.isfinite(recent)
             mean = np.where(seen, recent, 0.0).sum(1) / np.maximum(seen.sum(1), 1)
             columns[f"{name}_mean_7"] = _wide(np.where(seen.any(1), mean, np.nan), horizon)
+
+    def _usual_variance(self, origin: int) -> list[float]:
+        """Of each known-future covariate, its variance within a series in the newest days, over all series: what a series is
+        told must not depend on which others are asked for with it."""
+        if origin not in self._variances:
+            window = slice(max(origin - _RESPONSE_DAYS, 0), origin)
+            found = []
+            for known in self.panel.known:
+                past = known[:, window]
+                seen = np.isfinite(past) & self.seen[:, window]
+                value = np.where(seen, past, 0.0)
+                usual = value.sum(1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
+                apart = np.where(seen, past - usual, 0.0)
+                found.append(float((apart**2).sum(1).sum() / max(seen.sum(), 1)))
+            self._variances[origin] = found
+        return self._variances[origin]
 
 
 def _wide(values: np.ndarray, horizon: int) -> np.ndarray:

@@ -9,13 +9,11 @@ by crossed random effects of the product, the location, each static column and e
 
     log lambda_i = mu + sum_g u_g[i] + e_i,   u_g ~ N(0, tau_g^2),   e_i ~ N(0, rho^2)                                 (1)
 
-Effects and variances are found by variational expectation-maximisation; each effect is a mean over its series, drawn
-towards 0 as far as its own evidence is thin (empirical Bayes: Robinson 1991, That BLUP is a Good Thing; Gelman & Hill 2007,
-chapter 13). So the same product elsewhere says most where products differ most, times its location's usual ratio; the
-category says something where the product is sold nowhere, and all series where even that is unknown. What the other series
-say of series i (its own days left out) is a log-normal prior with mean m_i and variance v_i, an effect that nothing is
-known of adding its whole variance. It is set as a Gamma of the same mean M and squared coefficient of variation
-C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6):
+(`ml.forecast.effects` finds them). So the same product elsewhere says most where products differ most, times its location's
+usual ratio; the category says something where the product is sold nowhere, and all series where even that is unknown. What
+the other series say of series i (its own days left out) is a log-normal prior with mean m_i and variance v_i, an effect
+that nothing is known of adding its whole variance. It is set as a Gamma of the same mean M and squared coefficient of
+variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6):
 
     E[lambda | days] = (1 / C + S / phi) / (1 / (C M) + A / phi),   CV^2[lambda | days] = 1 / (1 / C + S / phi)        (2)
 
@@ -33,6 +31,7 @@ import numpy as np
 from ml.demand import exposed
 from ml.forecast import distribution
 from ml.forecast.distribution import Spread
+from ml.forecast.effects import Effects, fit_effects, shrunk
 from ml.forecast.panel import Panel
 
 LAUNCH = "launch"
@@ -46,105 +45,8 @@ _WELL_AFTER = 14
 _LEAST_SETTLED = 14
 _LEAST_LAUNCHES = 5
 _BINS = np.array([0, 1, 2, 4, 7, 10, 14, 21, SETTLED])
-_ROUNDS = 40
 _VAGUE = 4.0
 _MOST_CELLS = 200_000
-
-
-def shrunk(estimate: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """`estimate` of deviations from 0 with error variances `noise`, drawn to 0 by tau^2 / (tau^2 + noise).
-
-    tau^2, the variance of the true deviations, is the precision-weighted mean of estimate^2 - noise (Morris 1983). Infinite
-    noise gives 0.
-    """
-    weight = 1 / np.maximum(noise, 1e-12)
-    if not np.isfinite(noise).any() or weight.sum() <= 0:
-        return np.zeros_like(estimate)
-    # Nothing weighs more than ten times the usual, or one cell would speak for all.
-    weight = np.minimum(weight, 10 * np.median(weight[weight > 0]))
-    error = np.where(np.isfinite(noise), noise, 0.0)
-    tau = max(float(np.average(np.where(weight > 0, estimate**2 - error, 0.0), weights=weight)), 0.0)
-    return np.where(np.isfinite(noise), estimate * tau / (tau + error + 1e-12), 0.0)
-
-
-@dataclass(frozen=True)
-class Effects:
-    """Equation (1) fitted: `mu`; for each group `u` and `v`, its effects and their variances [K_g], `tau` and the `rest`."""
-
-    mu: float
-    u: tuple[np.ndarray, ...]
-    v: tuple[np.ndarray, ...]
-    tau: np.ndarray
-    rest: float
-    others: tuple[tuple[np.ndarray, np.ndarray], ...]
-    """For each group, effect and variance [N] of each series' own group as its other members alone say."""
-
-    def without_own(self, unknown: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance [N] of the log-level of each series as the others say; `unknown` [G] effects count as not known."""
-        unknown = np.zeros(len(self.tau), bool) if unknown is None else unknown
-        mean, variance = self.mu, self.rest
-        for group, (u, v) in enumerate(self.others):
-            mean, variance = (mean, variance + self.tau[group]) if unknown[group] else (mean + u, variance + v)
-        return mean, variance
-
-    def of(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance [n] of the log-level of series that are not among these; `codes` [G, n], -1 not known."""
-        mean, variance = np.full(codes.shape[1], self.mu), np.full(codes.shape[1], self.rest)
-        for group, code in enumerate(codes):
-            known = code >= 0
-            mean[known] += self.u[group][code[known]]
-            variance += np.where(
-                known, self.v[group][np.maximum(code, 0)] if len(self.v[group]) else 0, self.tau[group]
-            )
-        return mean, variance
-
-
-def fit_effects(value: np.ndarray, noise: np.ndarray, codes: np.ndarray, sizes: list[int]) -> Effects:
-    """Fit (1) to log-levels `value` [N] with error variances `noise` [N] (infinite: says nothing) and `codes` [G, N]."""
-    use = np.isfinite(noise)
-    weight = np.where(use, 1.0, 0.0)
-    start = float(np.var(value[use])) if use.sum() > 1 else _VAGUE
-    groups = len(codes)
-    tau, rest = np.full(groups, max(start, 1e-3) / (groups + 1)), max(start, 1e-3) / (groups + 1)
-    safe = [np.where(code >= 0, code, size) for code, size in zip(codes, sizes, strict=True)]
-    u = [np.zeros(size + 1) for size in sizes]
-    v = [np.zeros(size + 1) for size in sizes]
-    error = np.where(use, noise, 1.0)
-    value = np.where(use, value, 0.0)
-    mu = float(np.average(value, weights=weight)) if use.any() else 0.0
-    total = np.zeros(len(value))
-    sums = [(np.zeros(1), np.zeros(1))] * groups
-    for _ in range(_ROUNDS):
-        weight = np.where(use, 1 / (error + rest), 0.0)
-        if not use.any():
-            break
-        mu = float(np.average(value - total, weights=weight))
-        for group in range(groups):
-            code, size = safe[group], sizes[group]
-            total = total - u[group][code]
-            top = np.bincount(code, weight * (value - mu - total), size + 1)
-            low = np.bincount(code, weight, size + 1)
-            seen = (low[:size] > 0).sum()
-            u[group], v[group] = top / (low + 1 / tau[group]), 1 / (low + 1 / tau[group])
-            u[group][size] = 0.0
-            tau[group] = max(float((u[group][:size] ** 2 + v[group][:size])[low[:size] > 0].sum()) / max(seen, 1), 1e-6)
-            total = total + u[group][code]
-            sums[group] = (top, low)
-        squared = (value - mu - total) ** 2 + sum(v[group][safe[group]] for group in range(groups))
-        gain = rest / (rest + error)
-        rest = max(float((gain**2 * squared + gain * error)[use].mean()), 1e-6)
-    others = []
-    for group in range(groups):
-        code, known = safe[group], codes[group] >= 0
-        top = np.bincount(code, weight * (value - mu - total + u[group][code]), sizes[group] + 1)
-        low = np.bincount(code, weight, sizes[group] + 1)
-        top = top[code] - weight * (value - mu - total + u[group][code])
-        low = np.maximum(low[code] - weight, 0.0)
-        precision = low + 1 / tau[group]
-        others.append((np.where(known, top / precision, 0.0), np.where(known, 1 / precision, tau[group])))
-    return Effects(
-        mu, tuple(part[:-1] for part in u), tuple(part[:-1] for part in v), tau, rest, tuple(others)
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

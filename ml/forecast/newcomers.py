@@ -159,15 +159,15 @@ class Newcomers:
 def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[str]]:
     """The newcomers table (sku, location and, if given, the static columns and first_day) against the history's panel.
 
-    A static value that is not given is taken from the same product or the same location where they have one only. Returns
-    the newcomers and notes on what was left out. Raises `ForecastError` for a table that cannot be used.
+    A static value that is not given is taken from the same product or the same location where they have one only; one that
+    the history does not have is not known. Returns the newcomers and notes on what was left out or not understood. Raises `ForecastError` for a table that cannot be used.
     """
     lacking = [name for name in ("sku", "location") if name not in frame.columns]
     if lacking:
         raise ForecastError(
             f"The newcomers lack the column {lacking[0]}; they have {', '.join(map(str, frame.columns)) or 'none'}."
         )
-    notes = []
+    notes = [] if len(frame) else ["the newcomers table has no rows"]
     empty = frame[["sku", "location"]].isna().any(axis=1)
     if empty.any():
         notes.append(f"{int(empty.sum())} newcomers without sku or location are left out")
@@ -198,12 +198,20 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     keys, first_day = keys.iloc[order].reset_index(drop=True), first_day[order]
     static = np.full((len(panel.columns.static), len(keys)), -1)
     for number, name in enumerate(panel.columns.static):
+        given = np.zeros(len(keys), bool)
         if name in frame:
             values = frame[name].iloc[order]
-            text = values.astype(str).where(values.notna(), "")
-            static[number] = pd.Index(panel.categories[name]).get_indexer(text) if len(text) else static[number]
+            given = values.notna().to_numpy()
+            known = pd.Index(panel.categories[name], dtype=object)
+            static[number] = np.where(given, known.get_indexer(_text(values).to_numpy(object)), -1)
+            unseen = int((given & (static[number] < 0)).sum())
+            if unseen:
+                notes.append(
+                    f"{unseen} newcomers have a {name} that nothing in the history has; it counts as not known"
+                )
         for key in ("sku", "location"):
-            static[number] = np.where(static[number] < 0, _of_the_same(panel, number, key, keys[key]), static[number])
+            missing = ~given & (static[number] < 0)
+            static[number] = np.where(missing, _of_the_same(panel, number, key, keys[key]), static[number])
     return Newcomers(keys, static, first_day), notes
 
 
@@ -215,8 +223,8 @@ def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.n
 
 
 def _text(values: pd.Series) -> pd.Series:
-    if values.dtype.kind == "f" and (values % 1 == 0).all():
-        values = values.astype("int64")
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
     return values.astype(str)
 
 

@@ -190,8 +190,7 @@ def _meaningful(inputs: FrozenInputs) -> None:
 def canonical(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:
     """`data` with exactly the columns, types and row order of table `name`."""
     columns = TABLES[name]
-    unknown = [str(column) for column in (data.columns if isinstance(data, pd.DataFrame) else data.column_names)]
-    unknown = sorted(set(unknown) - set(columns))
+    unknown = sorted(set(_names(data)) - set(columns))
     if unknown:
         raise InvalidInputs(
             f"Table {name} has the unknown column {unknown[0]!r}; its columns are {', '.join(columns)}."
@@ -202,9 +201,13 @@ def canonical(name: str, data: pd.DataFrame | pa.Table) -> pa.Table:
     return table.take(order).combine_chunks()
 
 
+def _names(data: pd.DataFrame | pa.Table) -> list[str]:
+    return [str(name) for name in (data.columns if isinstance(data, pd.DataFrame) else data.column_names)]
+
+
 def _column(table: str, name: str, data: pd.DataFrame | pa.Table, kind: pa.DataType, default: Any) -> pa.Array:
     rows = len(data)
-    if name not in data:
+    if name not in _names(data):
         if default is REQUIRED and rows:
             raise InvalidInputs(f"Table {table} lacks the column {name!r}.")
         filled = None if default is REQUIRED else default

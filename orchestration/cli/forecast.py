@@ -67,9 +67,13 @@ def forecast(
         if hourly:
             days, availability = _with_hours(days, _names(hourly), availability)
         told, notes = _names(known_future), ()
+        if ahead is not None and not told:
+            ahead, notes = None, ("the future table is not used: name its columns with --known-future",)
         if country:
             with_calendar = add_calendar(days, ahead, horizon, _names(country.upper()))
-            days, ahead, notes = with_calendar.history, with_calendar.future, with_calendar.notes
+            if both := set(told) & set(with_calendar.names):
+                raise ForecastError(f"The column {min(both)} comes with --country; leave it out of --known-future.")
+            days, ahead, notes = with_calendar.history, with_calendar.future, (*notes, *with_calendar.notes)
             told += with_calendar.names
         result = run(
             days,

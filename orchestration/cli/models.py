@@ -63,7 +63,7 @@ def register(
         days: Annotated[int, typer.Option(min=1, max=HORIZON_DAYS, help="Days ahead")] = 7,
     ) -> None:
         """Why the model in use forecasts what it does for an item at a place: what each driver contributes, day by day."""
-        from ml.forecast import ForecastError, explain, sentence
+        from ml.forecast import ForecastError, OtherVersionError, explain, sentence
         from orchestration.planning import models as kept
         from orchestration.planning.covariates import lacking
         from orchestration.planning.forecasting import read_forecast_config
@@ -90,6 +90,8 @@ def register(
                 parts = explain(
                     in_use[0], data.history, data.future, HORIZON_DAYS, series=[series], newcomers=data.newcomers
                 )
+            except OtherVersionError as error:
+                raise PermanentError(f"{error} The next cycle does.") from error
             except ForecastError as error:
                 raise PermanentError(str(error)) from error
             say.print(f"{item} at {location} by the model {in_use[1]}:", markup=False, soft_wrap=True)

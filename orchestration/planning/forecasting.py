@@ -74,11 +74,17 @@ def train_and_decide(
     the newest days themselves did to the trained model no day can tell that it has not seen; but they flatter it, so if
     it is worse on them all the same, it is not used.
     """
-    from ml.forecast import ArtefactError
+    from ml.forecast import ArtefactError, OtherVersionError
 
     model, model_id = train_model(data, models, morning, config, progress)
     try:
         in_use = register.load_champion(models)
+    except OtherVersionError:
+        former = register.champion(models).model_id
+        reason = (
+            f"The model {model_id} comes into use in place of {former}, which another version of Stockflow trained."
+        )
+        decision = Decision("promote", model_id, morning, reason, other=former)
     except ArtefactError as error:
         reason = f"The model {model_id} comes into use: {error}"
         decision = Decision("promote", model_id, morning, reason, other=register.champion(models).model_id)
@@ -106,8 +112,14 @@ def model_in_use(
     config: ForecastConfig,
     progress: Progress | None = None,
 ) -> tuple[Model, str, Decision | None]:
-    """The model in use and its id; a new one, with the decision, where there is none or its columns are no longer there."""
-    in_use = register.load_champion(models)
+    """The model in use and its id; a new one, with the decision, where there is none, another version of the code trained
+    it, or its columns are no longer there. Raises ArtefactError when a file does not match its hash."""
+    from ml.forecast import OtherVersionError
+
+    try:
+        in_use = register.load_champion(models)
+    except OtherVersionError:
+        in_use = None
     if in_use is None or lacking(in_use[0], data.history):
         return train_and_decide(engine, data, models, morning, config, progress)
     return *in_use, None

@@ -72,7 +72,8 @@ def champion(models: Path) -> Champion | None:
 
 
 def load_champion(models: Path) -> tuple[Model, str] | None:
-    """The model in use and its id. Raises ArtefactError when a file does not match its hash."""
+    """The model in use and its id. Raises ArtefactError when a file does not match its hash, and of these
+    OtherVersionError when another version of the code wrote it."""
     from ml.forecast import load
 
     found = champion(models)

@@ -138,6 +138,17 @@ def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):
     assert mean.loc["2025-05-01"] > 1.8 * mean.drop("2025-05-01").max()
 
 
+def test_what_a_future_table_and_the_calendar_say_twice_or_to_nobody_is_told(app, files):
+    given = [str(files / "history.csv"), "--future", str(files / "future.parquet"), "--out", str(files / "out.parquet"),
+             "--config", str(files / "config.yaml")]  # fmt: skip
+    told = CliRunner().invoke(app, [*given, "--country", "DE"])
+    assert told.exit_code == 0, told.output
+    assert "Note: the future table is not used: name its columns with --known-future." in told.output
+    told = CliRunner().invoke(app, [*given, "--country", "DE", "--known-future", "discount,holiday"])
+    assert told.exit_code == 1
+    assert "The column holiday comes with --country; leave it out of --known-future." in told.output
+
+
 @pytest.mark.parametrize(
     ("country", "columns", "says"),
     [("XX", {}, "There is no calendar of the country 'XX'"), ("DE", {"holiday": 0}, "has a column holiday already"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import recovery
@@ -104,16 +104,44 @@ def test_hours_count_what_they_usually_sell():
     assert share[early].mean() == pytest.approx(15 / 18, abs=0.01)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 6), st.integers(0, 30), st.integers(0, 10_000), st.floats(1e-3, 1e6))
-def test_recovery_never_goes_below_sales_nor_out_of_bounds(series, days, seed, scale):
+def odd(series: int, days: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sales [series, days] and in-stock shares that may be missing or contradict them."""
     rng = np.random.default_rng(seed)
-    sales = rng.poisson(1.0, (series, days)) * scale
+    sales = rng.poisson(1.0, (series, days)).astype(float)
     sales[rng.random(sales.shape) < 0.2] = np.nan
-    share = rng.choice([0.0, 0.3, 1.0, np.nan], sales.shape)
+    return sales, rng.choice([0.0, 0.3, 1.0, np.nan], sales.shape)
+
+
+SIZES = (st.integers(0, 6), st.integers(0, 30), st.integers(0, 10_000))
+
+
+@settings(max_examples=60, deadline=None)
+@given(*SIZES, st.booleans())
+@example(2, 5, 2534, False)
+@example(6, 7, 5476, False)
+def test_recovery_never_goes_below_sales_nor_out_of_bounds(series, days, seed, consistent):
+    sales, share = odd(series, days, seed)
+    if consistent:
+        share[(share == 0) & (sales > 0)] = 0.3
     recovered = recover_demand(sales, share)
     seen = np.isfinite(sales)
     assert np.array_equal(np.isfinite(recovered.expected), seen)
     assert (recovered.expected[seen] >= sales[seen] * (1 - 1e-5)).all()
+    sold = seen & (np.nan_to_num(sales) > 0)
+    # The rate is at most the largest that any day alone would show, which is a sale on a day that is said to have had no
+    # stock (counted as a twentieth of a day), times how far a weekday can stand out where all fall on one of seven.
+    least = max(np.nan_to_num(share, nan=1.0)[sold].min(), 0.05) if sold.any() else 1.0
     if seen.any():
-        assert recovered.expected[seen].max() <= 30 * max(np.nanmax(sales), 1e-6)
+        assert recovered.expected[seen].max() <= max(sales[seen].max(), 1e-6) * (1 + 7 / least)
+
+
+@settings(max_examples=60, deadline=None)
+@given(*SIZES, st.integers(1, 20))
+@example(4, 2, 8706, 20)
+def test_recovery_does_not_depend_on_the_unit_that_quantities_are_counted_in(series, days, seed, doublings):
+    sales, share = odd(series, days, seed)
+    unit = 2.0**doublings  # so that nothing is rounded otherwise
+    in_pieces, in_units = (recover_demand(sales * factor, share) for factor in (1.0, unit))
+    assert in_units.expected / unit == pytest.approx(in_pieces.expected, rel=1e-3, abs=1e-3, nan_ok=True)
+    # A rate is never taken for less than 1e-6, whose root it is that is told of days without any sign of demand.
+    assert in_units.spread / unit == pytest.approx(in_pieces.spread, rel=1e-3, abs=5e-3)

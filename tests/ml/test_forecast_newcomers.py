@@ -19,7 +19,8 @@ from ml.forecast import (
 )
 from ml.forecast import forecast as run
 from ml.forecast.config import QUANTILE_COLUMNS
-from ml.forecast.launch import SETTLED, shrunk, study
+from ml.forecast.effects import shrunk
+from ml.forecast.launch import SETTLED, study
 from ml.forecast.newcomers import read_newcomers
 from ml.forecast.panel import Columns, build_panel
 
@@ -196,6 +197,20 @@ def test_a_product_is_not_sold_before_its_first_day_and_takes_what_its_table_lea
     assert codes["BRAND NEW"] == [-1, panel.categories["format"].index("small")]
 
 
+def test_static_values_of_newcomers_are_read_as_those_of_the_history_and_never_guessed_over():
+    frame = chain(products=6, stores=3).assign(format=lambda f: (f["location"] == "S00").astype(int))
+    panel = build_panel(frame, None, 0, Columns(static=("category", "format")), SIMPLE)
+    # A column with a gap comes out of a file as 1.0; a category that nothing has is not that of the shop or product.
+    new = pd.DataFrame(
+        {"sku": ["N1", "N2", "P00"], "location": ["S09", "S09", "S09"], "format": [1.0, None, None],
+         "category": ["C1", "C1", "typo"]}
+    )  # fmt: skip
+    read, notes = read_newcomers(new, panel)
+    assert panel.categories["format"] == ["0", "1"]
+    assert read.static.T.tolist() == [[1, 1], [1, -1], [-1, -1]]
+    assert notes == ["1 newcomers have a category that nothing in the history has; it counts as not known"]
+
+
 @pytest.mark.parametrize("static", [(), ("category",)])
 def test_one_category_one_store_or_one_series_is_enough_for_a_forecast(static):
     frame = chain(products=8, stores=1, categories=1)
@@ -262,3 +277,6 @@ def test_rows_of_the_newcomers_table_that_are_no_newcomers_are_told():
     assert list(result.newcomers["sku"]) == ["NEW"]
     assert any("1 newcomers have a history" in note for note in result.notes)
     assert any("1 newcomers without sku or location" in note for note in result.notes)
+    assert read_newcomers(table[:0], build_panel(frame, None, 0, Columns(), SIMPLE))[1] == [
+        "the newcomers table has no rows"
+    ]

@@ -20,7 +20,7 @@ from ml.replenishment import (
     read_parameters,
     thaw,
 )
-from ml.replenishment.inputs import QUANTILE_COLUMNS, FrozenInputs
+from ml.replenishment.inputs import QUANTILE_COLUMNS, FrozenInputs, canonical
 from tests.ml.replenishment_shop import MONDAY, coming, decide, forecast, offer, product, shop, stock, supplier
 
 
@@ -110,6 +110,14 @@ def test_a_wrong_table_is_refused_in_one_sentence():
         shop(suppliers=[supplier(lead="soon")])
     with pytest.raises(InvalidInputs, match="no time zone"):
         shop(position=[stock(counted_at=pd.Timestamp("2026-03-01"))])
+
+
+def test_a_table_of_arrow_is_read_as_one_of_pandas_and_may_lack_what_came_later():
+    inputs = shop(forecasts=forecast("A", mean=5))
+    older = inputs.table("forecasts").drop_columns(["similar", "shared"])
+    assert canonical("forecasts", older).equals(inputs.table("forecasts"))
+    with pytest.raises(InvalidInputs, match="lacks the column 'sku'"):
+        canonical("forecasts", older.drop_columns(["sku"]))
 
 
 def test_quantile_columns_are_those_of_a_forecast():

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -16,7 +18,15 @@ import typer
 from typer.testing import CliRunner
 
 from connectors.errors import PermanentError
-from ml.forecast import BoostedConfig, ChallengeConfig, ForecastConfig, RecurrentConfig, load
+from ml.forecast import (
+    ArtefactError,
+    BoostedConfig,
+    ChallengeConfig,
+    ForecastConfig,
+    OtherVersionError,
+    RecurrentConfig,
+    load,
+)
 from operations import access, alerts, audit
 from operations.errors import NotAllowed
 from orchestration.checks import quality_holds
@@ -143,6 +153,59 @@ def test_a_model_in_use_that_was_altered_is_replaced(engine, kept):
     challenger, decision = train(engine, folder, 105)
     assert (decision.action, register.champion(folder).model_id) == ("promote", challenger)
     assert "not the one that was saved" in decision.message
+
+
+def saved_before_an_upgrade(folder, model_id: str) -> None:
+    """Makes of a kept model one that an earlier version trained: in format 2, which knew nothing of new products."""
+    path = folder / model_id / "model.json"
+    content = json.loads(path.read_text())
+    del content["newcomers"]
+    path.write_text(json.dumps(content))
+    manifest = json.loads((folder / model_id / "manifest.json").read_text())
+    manifest["format"] = 2
+    manifest["files"]["model.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / model_id / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_the_first_morning_after_an_upgrade_trains_anew_says_so_and_forecasts(engine, kept):
+    folder, ids = kept
+    saved_before_an_upgrade(folder, ids["old"])
+    # What it issued is judged by nothing, since what it promised cannot be read.
+    with scored(ids["old"], 2.0, until=105) as db:
+        found = quality.assess(db, folder, morning(105), GOOD)
+    assert quality.watch(engine, found, folder, morning(105), history(105), GOOD) is None
+    future = pd.DataFrame({"sku": [], "location": [], "date": pd.to_datetime([])})
+    data = DemandData(history(105), future)
+    model, model_id, decision = forecasting.model_in_use(engine, data, folder, morning(105), GOOD)
+    assert decision.message == (
+        f"The model {model_id} comes into use in place of {ids['old']}, which another version of Stockflow trained."
+    )
+    assert register.champion(folder) == register.Champion(model_id, morning(105), ids["old"])
+    (told,) = [row for row in alerts.find(engine) if row["alert_key"].startswith(register.ALERT)]
+    assert (told["severity"], told["message"]) == ("info", decision.message)
+    made = forecasting.forecast_cycle(data, model, model_id)
+    assert made.frame["sku"].nunique() == 30
+    # From then on all goes as ever, and what cannot be read is listed as such and not gone back to.
+    assert forecasting.model_in_use(engine, data, folder, morning(105), GOOD)[1:] == (model_id, None)
+    (problem,) = [row.problem for row in register.listed(folder) if row.problem]
+    assert "another version of Stockflow (in format 2" in problem
+    with pytest.raises(OtherVersionError, match="train it again"):
+        register.use(engine, folder, ids["old"], morning(105), actor="user:ann")
+    with scored(model_id, 2.0, days=6, until=111) as db:
+        found = quality.assess(db, folder, morning(111), GOOD)
+    assert found.champion.is_worse
+    assert quality.watch(engine, found, folder, morning(111), history(111), GOOD) is None
+    assert register.champion(folder).model_id == model_id
+
+
+def test_weekly_training_replaces_a_model_of_before_an_upgrade_too_but_an_altered_one_stops_the_morning(engine, kept):
+    folder, ids = kept
+    saved_before_an_upgrade(folder, ids["old"])
+    challenger, decision = train(engine, folder, 105)
+    assert (decision.action, decision.model_id, decision.other) == ("promote", challenger, ids["old"])
+    (folder / challenger / "model.json").write_text("{}")
+    with pytest.raises(ArtefactError, match="not the one that was saved"):
+        forecasting.model_in_use(engine, DemandData(history(106), pd.DataFrame()), folder, morning(106), GOOD)
 
 
 def with_holidays(rows: pd.DataFrame) -> pd.DataFrame:

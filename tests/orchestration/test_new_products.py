@@ -7,8 +7,12 @@ import datetime as dt
 import pytest
 
 from connectors.records import Location, OrderLine, Product, PurchaseOrderLine, StockLevel, StockMovement, Supplier
+from ml.forecast import FeaturesConfig, ForecastConfig
+from ml.forecast.newcomers import read_newcomers
+from ml.forecast.panel import build_panel
 from orchestration.cli.project import prepare_project
-from orchestration.planning.history import NEWCOMER_DAYS, read_demand
+from orchestration.planning.covariates import columns_of
+from orchestration.planning.history import NEWCOMER_DAYS, DemandData, read_demand
 from tests.orchestration.small_shop import SmallShop, at, on
 
 MORNING = on(11, month=3)
@@ -21,15 +25,24 @@ def stocked(shop: SmallShop, item: str, when: dt.datetime, location: str = "S1")
 
 
 @pytest.fixture(scope="module")
-def newcomers(tmp_path_factory):
+def shop(tmp_path_factory) -> SmallShop:
     prepare_project()
     shop = SmallShop(tmp_path_factory.mktemp("new"))
-    for code in ("S1", "W"):
-        shop.add(Location, location_code=code, name=code, timezone="UTC")
+    shop.add(Location, location_code="S1", name="S1", timezone="UTC", kind="store", country="DE")
+    shop.add(Location, location_code="W", name="W", timezone="UTC", kind="warehouse", country="DE")
     shop.add(Supplier, supplier_code="P1", name="Acme", currency="EUR")
     for item in (*SOLD, "ARRIVED", "OLD", "LONG AGO", "ORDERED", "GONE", "SOON"):
         launched = {"SOON": MORNING + dt.timedelta(days=3), "A": on(1)}.get(item)
-        shop.add(Product, item_code=item, name=item, category="tea", launched_on=launched, is_active=item != "GONE")
+        brand = {"B": "Rose", "ARRIVED": "Lotus", "ORDERED": "Rose", "SOON": "Unheard Of"}.get(item, "Lotus")
+        shop.add(
+            Product,
+            item_code=item,
+            name=item,
+            category="tea",
+            brand=brand,
+            launched_on=launched,
+            is_active=item != "GONE",
+        )
     for item in SOLD:
         stocked(shop, item, at(2, 6))
         shop.add(OrderLine, order_code=item, line_code="1", location_code="S1", item_code=item, ordered_at=at(4),
@@ -40,7 +53,7 @@ def newcomers(tmp_path_factory):
     stocked(shop, "GONE", at(6, 6, month=3))
     stocked(shop, "SOON", at(2, 6))
     # A corner shop that has sold for long and has just stated its stock for the first time.
-    shop.add(Location, location_code="C", name="C", timezone="UTC")
+    shop.add(Location, location_code="C", name="C", timezone="UTC", kind="store", country="CN")
     for item in SOLD:
         shop.add(OrderLine, order_code=f"c{item}", line_code="1", location_code="C", item_code=item, ordered_at=at(4),
                  quantity=1, unit_price=2, currency="EUR")  # fmt: skip
@@ -53,8 +66,17 @@ def newcomers(tmp_path_factory):
              item_code="ORDERED", ordered_at=at(5, month=3), expected_on=on(15, month=3), quantity=5, unit_price=1,
              currency="EUR")  # fmt: skip
     shop.build(MORNING)
+    return shop
+
+
+def read(shop: SmallShop, features: FeaturesConfig) -> DemandData:
     with shop.warehouse.connect() as db:
-        return read_demand(db, MORNING)
+        return read_demand(db, MORNING, features)
+
+
+@pytest.fixture(scope="module")
+def newcomers(shop) -> DemandData:
+    return read(shop, FeaturesConfig())
 
 
 def test_new_is_what_came_lately_is_coming_or_is_launched_where_things_are_sold(newcomers):
@@ -73,3 +95,24 @@ def test_what_sold_or_lay_there_all_along_is_not_new(newcomers):
     assert set(newcomers.history["sku"]) == {f"item:{item}" for item in SOLD}
     assert "item:OLD" not in set(newcomers.newcomers["sku"])
     assert "item:LONG AGO" not in set(newcomers.newcomers["sku"])
+
+
+def test_new_products_are_told_the_attributes_that_the_model_knows(shop, newcomers):
+    columns = columns_of(newcomers.history)
+    assert columns.static == ("brand", "country")  # one category and one kind of place say nothing
+    panel = build_panel(newcomers.history, None, 0, columns, ForecastConfig())
+    new, notes = read_newcomers(newcomers.newcomers, panel)
+    told = {
+        sku: dict(zip(columns.static, codes, strict=True))
+        for sku, codes in zip(new.keys["sku"], new.static.T.tolist(), strict=True)
+    }
+    brands, germany = panel.categories["brand"], panel.categories["country"].index("DE")
+    assert told == {
+        "item:ARRIVED": {"brand": brands.index("Lotus"), "country": germany},
+        "item:ORDERED": {"brand": brands.index("Rose"), "country": germany},
+        "item:SOON": {"brand": -1, "country": germany},
+    }
+    assert notes == ["1 newcomers have a brand that nothing in the history has; it counts as not known"]
+    without = read(shop, FeaturesConfig(attributes=False)).newcomers
+    assert list(without.columns) == ["sku", "location", "category", "first_day"]
+    assert list(without["sku"]) == list(newcomers.newcomers["sku"])
