@@ -37,7 +37,8 @@ class HeldOut:
     """R held-out series-days with what M models said about them.
 
     `means` [M, R]; `sales` [R] as observed; `drawn` [R] one random completion; `share` [R] of the
-    day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series.
+    day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series;
+    `size` [R] of its usual selling day, NaN where it has had none.
     """
 
     means: np.ndarray
@@ -51,6 +52,7 @@ class HeldOut:
     week: np.ndarray
     whole: np.ndarray
     factor: np.ndarray
+    size: np.ndarray
 
     def take(self, rows: np.ndarray) -> HeldOut:
         return HeldOut(
@@ -67,7 +69,7 @@ class Lessons:
     """What the held-out days teach, for each model (the blend last), demand class and horizon week.
 
     `correction` [M] multiplies each model's mean; `weights` [C, W, M]; `units`, `shapes` [M + 1, C, W]; `levels`
-    [M + 1, C, W, len(LEVELS)].
+    [M + 1, C, W, len(LEVELS)]; `chances` [M + 1, C, 3] of a sale (`distribution`, equation 1).
     """
 
     correction: np.ndarray
@@ -75,6 +77,7 @@ class Lessons:
     units: np.ndarray
     shapes: np.ndarray
     levels: np.ndarray
+    chances: np.ndarray
 
     def blend(self, means: np.ndarray, kind: np.ndarray, week: np.ndarray) -> np.ndarray:
         """The blended mean of `means` [M, ...]; `kind` and `week` broadcast to the rest of its shape."""
@@ -121,7 +124,8 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
             weights[kind, week] = greedy_weights(held.sales[mine], sellable[:, mine], allowed, prior, seed)
     rng = np.random.default_rng(seed)
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
-    lessons = Lessons(correction, weights, units, shapes, levels)
+    chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))
+    lessons = Lessons(correction, weights, units, shapes, levels, chances)
     stacked = np.concatenate([few.means, lessons.blend(few.means, few.kind, few.week)[None]])
     for model in range(models + 1):
         # The baseline forecasts sales, as people do who recover nothing: it is calibrated on them.
@@ -156,19 +160,26 @@ def _ratio_by_origin(origin: np.ndarray, actual: np.ndarray, mean: np.ndarray) -
 
 def _learn_distribution(lessons: Lessons, model: int, mean: np.ndarray, held: HeldOut, actual: np.ndarray, rng) -> None:
     """Spread and calibrated levels of one model, pooled and then per segment."""
-    # How wide and how skewed, apart from how high: the level of a few origins is one draw, shared by all series, and
-    # `correction` has taken from it what can be trusted.
-    mean = mean * _ratio_by_origin(held.origin, actual, mean)
+    # How wide and how skewed, apart from how high: the level of a few origins is one draw, shared by all series. Half of
+    # it is taken out, which is what can be trusted neither to stay nor to go.
+    mean = mean * np.sqrt(_ratio_by_origin(held.origin, actual, mean))
     scaled = mean + (actual - mean) / np.sqrt(held.factor)
     pooled = distribution.fit_spread(scaled, mean)
-    shape = np.empty_like(mean, dtype=np.float64)
+    shape, chance = np.empty_like(mean, dtype=np.float64), np.ones(len(mean))
+    ratio, parted = _of_usual(mean, held.size), ~held.whole
+    overall = distribution.fit_chance(actual[parted] > 0, ratio[parted]) if parted.any() else distribution.ALWAYS
     for kind in range(len(CLASSES)):
+        mine = (held.kind == kind) & parted
+        lessons.chances[model, kind] = (
+            distribution.fit_chance(actual[mine] > 0, ratio[mine], overall) if mine.any() else overall
+        )
+        chance[mine] = distribution.chance_of_sale(ratio[mine], lessons.chances[model, kind], held.whole[mine])
         for week in range(WEEKS):
             mine = (held.kind == kind) & (held.week == week)
             spread = distribution.fit_spread(scaled[mine], mean[mine]) if mine.sum() >= 500 else pooled
             lessons.units[model, kind, week], lessons.shapes[model, kind, week] = spread.unit, spread.shape
-            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine])
-    u = distribution.transform(actual, mean, shape, held.whole, rng)
+            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine], chance[mine])
+    u = distribution.transform(actual, mean, shape, held.whole, rng, chance)
     everything = distribution.calibrated_levels(u)
     for kind in range(len(CLASSES)):
         of_kind = held.kind == kind
@@ -187,19 +198,29 @@ def quantiles_of(
     week: np.ndarray,
     factor: np.ndarray,
     whole: np.ndarray,
+    size: np.ndarray,
     baseline: int = 0,
 ) -> np.ndarray:
-    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `baseline` is the seasonal naive's number."""
+    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `size` of the series' usual selling day, NaN
+    where it is not known; `baseline` is the seasonal naive's number."""
+    ratio = _of_usual(mean, size)
     result = np.empty((len(mean), len(distribution.LEVELS)), np.float32)
     for code in np.unique(kind * WEEKS + week):
         of_kind, of_week = divmod(int(code), WEEKS)
         mine = (kind == of_kind) & (week == of_week)
         spread = Spread(lessons.units[model, of_kind, of_week], lessons.shapes[model, of_kind, of_week])
-        shape = distribution.gamma_shape(mean[mine], spread, factor[mine])
-        result[mine] = distribution.quantiles(mean[mine], shape, lessons.levels[model, of_kind, of_week], whole[mine])
+        chance = distribution.chance_of_sale(ratio[mine], lessons.chances[model, of_kind], whole[mine])
+        shape = distribution.gamma_shape(mean[mine], spread, factor[mine], chance)
+        levels = lessons.levels[model, of_kind, of_week]
+        result[mine] = distribution.quantiles(mean[mine], shape, levels, whole[mine], chance)
     if model == baseline:
         return _centred(result, mean)
     return result
+
+
+def _of_usual(mean: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Means [n] over the usual selling day; 1 where that is not known."""
+    return np.where(np.isfinite(size), mean / np.where(size > 0, size, 1.0), 1.0)
 
 
 def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -217,7 +238,14 @@ def default_lessons(names: tuple[str, ...]) -> Lessons:
     weights = np.stack([np.tile(_default_weights(names, kind), (WEEKS, 1)) for kind in range(classes)])
     levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, WEEKS, 1))
     shape = (models + 1, classes, WEEKS)
-    return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels)
+    return Lessons(
+        np.ones(models),
+        weights,
+        np.full(shape, 1.5),
+        np.full(shape, 1.0),
+        levels,
+        np.tile(distribution.ALWAYS, (models + 1, classes, 1)),
+    )
 
 
 def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:
@@ -247,7 +275,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
         stacked = np.concatenate([part.means, blends[mine][None]])
         for model in range(len(names) + 1):
             quantiles[model, mine] = quantiles_of(
-                lessons, model, stacked[model], part.kind, part.week, part.factor, part.whole
+                lessons, model, stacked[model], part.kind, part.week, part.factor, part.whole, part.size
             )
     rows = []
     parts = [("all", np.ones(held.rows, bool))]
