@@ -27,7 +27,7 @@ from ml.forecast.paths import Dependence
 
 FORMAT = 4
 MANIFEST = "manifest.json"
-_LESSONS = ("correction", "weights", "units", "shapes", "levels", "chances")
+_LESSONS = ("correction", "weights", "units", "shapes", "levels", "edges", "chances")
 
 
 def snapshot_hash(panel: Panel) -> str:

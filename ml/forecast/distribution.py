@@ -48,10 +48,10 @@ _NORMAL = np.linspace(-4.5, 5.0, 191)
 
 @dataclass(frozen=True)
 class Spread:
-    """Variance `unit * m + m^2 / shape` of demand with mean m, pooled over a segment."""
+    """Variance `unit * m + m^2 / shape` of demand with mean m, pooled over a segment; or of several, day by day."""
 
-    unit: float
-    shape: float
+    unit: float | np.ndarray
+    shape: float | np.ndarray
 
     def variance(self, mean: np.ndarray) -> np.ndarray:
         return self.unit * mean + mean**2 / self.shape
@@ -132,10 +132,11 @@ def _terms(log_ratio: np.ndarray) -> np.ndarray:
 
 
 def chance_of_sale(ratio: np.ndarray, coefficients: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Equation (1) for days [n] of `ratio` m / size; 1 for whole-unit series, which rounding lets be 0."""
+    """Equation (1) for days [n] of `ratio` m / size, with `coefficients` [3] or [n, 3]; 1 for whole-unit series, which
+    rounding lets be 0."""
     if whole.all():
         return np.ones(len(ratio))
-    chance = np.maximum(expit(_terms(_log_ratio(ratio)) @ coefficients), _LEAST_CHANCE)
+    chance = np.maximum(expit((_terms(_log_ratio(ratio)) * coefficients).sum(-1)), _LEAST_CHANCE)
     return np.where(whole | (chance > _SURE), 1.0, chance)
 
 

@@ -19,6 +19,8 @@ from ml.forecast.launch import LAUNCH
 from ml.forecast.segments import CLASSES, SHORT
 
 WEEKS = 4
+# Calibration is apart for days on which a series is expected to sell little, as usual and much, for itself.
+BANDS = 3
 BASELINE = "seasonal_naive"
 BLEND = "blend"
 _CALIBRATION_ROWS = 120_000
@@ -69,7 +71,8 @@ class Lessons:
     """What the held-out days teach, for each model (the blend last), demand class and horizon week.
 
     `correction` [M] multiplies each model's mean; `weights` [C, W, M]; `units`, `shapes` [M + 1, C, W]; `levels`
-    [M + 1, C, W, len(LEVELS)]; `chances` [M + 1, C, 3] of a sale (`distribution`, equation 1).
+    [M + 1, C, B, len(LEVELS)] by band of the mean over the series' usual selling day, the bands parted at `edges`
+    [M + 1, C, B - 1]; `chances` [M + 1, C, 3] of a sale (`distribution`, equation 1).
     """
 
     correction: np.ndarray
@@ -77,7 +80,12 @@ class Lessons:
     units: np.ndarray
     shapes: np.ndarray
     levels: np.ndarray
+    edges: np.ndarray
     chances: np.ndarray
+
+    def band(self, model: int, kind: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+        """The band [n] of days of class `kind` whose mean is `ratio` usual selling days."""
+        return (ratio[:, None] > self.edges[model, kind]).sum(1)
 
     def blend(self, means: np.ndarray, kind: np.ndarray, week: np.ndarray) -> np.ndarray:
         """The blended mean of `means` [M, ...]; `kind` and `week` broadcast to the rest of its shape."""
@@ -100,12 +108,13 @@ def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
 
 
 def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
-    """Weights, spreads and calibrated levels per class and week, each drawn towards what all rows together say."""
+    """Weights and spreads per class and week, calibrated levels per class and band, each drawn towards what all rows together say."""
     classes, models = len(CLASSES), len(names)
     weights = np.zeros((classes, WEEKS, models))
     units = np.ones((models + 1, classes, WEEKS))
     shapes = np.full((models + 1, classes, WEEKS), 2.0)
-    levels = np.zeros((models + 1, classes, WEEKS, len(distribution.LEVELS)))
+    levels = np.zeros((models + 1, classes, BANDS, len(distribution.LEVELS)))
+    edges = np.zeros((models + 1, classes, BANDS - 1))
     regular = held.kind != SHORT
     correction = np.array([_correction(held, model) ** _LASTING.get(name, 1.0) for model, name in enumerate(names)])
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
@@ -125,7 +134,7 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     rng = np.random.default_rng(seed)
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
     chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))
-    lessons = Lessons(correction, weights, units, shapes, levels, chances)
+    lessons = Lessons(correction, weights, units, shapes, levels, edges, chances)
     stacked = np.concatenate([few.means, lessons.blend(few.means, few.kind, few.week)[None]])
     for model in range(models + 1):
         # The baseline forecasts sales, as people do who recover nothing: it is calibrated on them.
@@ -184,10 +193,12 @@ def _learn_distribution(lessons: Lessons, model: int, mean: np.ndarray, held: He
     for kind in range(len(CLASSES)):
         of_kind = held.kind == kind
         by_kind = distribution.calibrated_levels(u[of_kind], everything)
-        for week in range(WEEKS):
-            lessons.levels[model, kind, week] = distribution.calibrated_levels(
-                u[of_kind & (held.week == week)], by_kind
-            )
+        if of_kind.any():
+            lessons.edges[model, kind] = np.quantile(ratio[of_kind], np.arange(1, BANDS) / BANDS)
+        band = lessons.band(model, held.kind, ratio)
+        for number in range(BANDS):
+            mine = of_kind & (band == number)
+            lessons.levels[model, kind, number] = distribution.calibrated_levels(u[mine], by_kind)
 
 
 def quantiles_of(
@@ -204,15 +215,16 @@ def quantiles_of(
     """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `size` of the series' usual selling day, NaN
     where it is not known; `baseline` is the seasonal naive's number."""
     ratio = _of_usual(mean, size)
+    chance = distribution.chance_of_sale(ratio, lessons.chances[model, kind], whole)
+    spread = Spread(lessons.units[model, kind, week], lessons.shapes[model, kind, week])
+    shape = distribution.gamma_shape(mean, spread, factor, chance)
+    band = lessons.band(model, kind, ratio)
     result = np.empty((len(mean), len(distribution.LEVELS)), np.float32)
-    for code in np.unique(kind * WEEKS + week):
-        of_kind, of_week = divmod(int(code), WEEKS)
-        mine = (kind == of_kind) & (week == of_week)
-        spread = Spread(lessons.units[model, of_kind, of_week], lessons.shapes[model, of_kind, of_week])
-        chance = distribution.chance_of_sale(ratio[mine], lessons.chances[model, of_kind], whole[mine])
-        shape = distribution.gamma_shape(mean[mine], spread, factor[mine], chance)
-        levels = lessons.levels[model, of_kind, of_week]
-        result[mine] = distribution.quantiles(mean[mine], shape, levels, whole[mine], chance)
+    for code in np.unique(kind * BANDS + band):
+        of_kind, of_band = divmod(int(code), BANDS)
+        mine = (kind == of_kind) & (band == of_band)
+        levels = lessons.levels[model, of_kind, of_band]
+        result[mine] = distribution.quantiles(mean[mine], shape[mine], levels, whole[mine], chance[mine])
     if model == baseline:
         return _centred(result, mean)
     return result
@@ -236,16 +248,10 @@ def default_lessons(names: tuple[str, ...]) -> Lessons:
     """Without any held-out day: the weekday profile with wide intervals."""
     classes, models = len(CLASSES), len(names)
     weights = np.stack([np.tile(_default_weights(names, kind), (WEEKS, 1)) for kind in range(classes)])
-    levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, WEEKS, 1))
+    levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, BANDS, 1))
+    edges, chances = np.zeros((models + 1, classes, BANDS - 1)), np.tile(distribution.ALWAYS, (models + 1, classes, 1))
     shape = (models + 1, classes, WEEKS)
-    return Lessons(
-        np.ones(models),
-        weights,
-        np.full(shape, 1.5),
-        np.full(shape, 1.0),
-        levels,
-        np.tile(distribution.ALWAYS, (models + 1, classes, 1)),
-    )
+    return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels, edges, chances)
 
 
 def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:

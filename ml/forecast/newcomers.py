@@ -125,7 +125,7 @@ def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[s
         corrected.means[only] = some.means[only]
         of_short = heldout.learn(corrected, names, seed)
         lessons.correction[only] = of_short.correction[only]
-        for name in ("weights", "units", "shapes", "levels", "chances"):
+        for name in ("weights", "units", "shapes", "levels", "edges", "chances"):
             axis = 0 if name == "weights" else 1
             target = getattr(lessons, name)
             np.moveaxis(target, axis, 0)[SHORT] = np.moveaxis(getattr(of_short, name), axis, 0)[SHORT]

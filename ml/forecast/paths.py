@@ -36,7 +36,8 @@ _BUCKETS = 8192
 _WINDOWS = (3, 7, 14, 28, 56)
 _COMMON, _PERSISTENCE = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7), (0.0, 0.3, 0.6)
 _DRAWS, _PATHS_EACH, _FEWEST = 700_000, 40, 30
-STRETCHES = 6_000
+_OPEN = 0.1
+STRETCHES = 2_000
 """More held-out stretches than this are never used to find the template."""
 
 
@@ -162,15 +163,14 @@ def fit_dependence(quantiles: np.ndarray, actual: np.ndarray, mean: np.ndarray |
     """The template of held-out stretches: `quantiles` [S, H, len(LEVELS)], `actual` [S, H] (NaN: not observed), `mean` [S, H].
 
     The rank of an actual sum among the sums of drawn paths is uniform where the template is right. Taken is the template
-    whose ranks are nearest to that, by the Anderson-Darling distance (1952), which weighs the tails, over windows of 3, 7,
-    14, 28 and 56 days.
+    that comes nearest to it (`_distance_from_uniform`), over windows of 3, 7, 14, 28 and 56 days.
     """
     horizon = actual.shape[1]
     some = np.flatnonzero(np.isfinite(actual).any(axis=1))
     if len(some) < _FEWEST or horizon < _WINDOWS[0]:
         return Dependence()
     rng = np.random.default_rng(0)
-    kept = np.sort(rng.permutation(some)[: max(_DRAWS // (_PATHS_EACH * horizon), _FEWEST)])
+    kept = np.sort(rng.permutation(some)[: min(STRETCHES, max(_DRAWS // (_PATHS_EACH * horizon), _FEWEST))])
     actual = actual[kept]
     days = _Days(quantiles[kept], None if mean is None else mean[kept])
     drawn = rng.standard_normal((len(kept), horizon + 1, _PATHS_EACH), dtype=np.float32)
@@ -194,7 +194,7 @@ def fit_dependence(quantiles: np.ndarray, actual: np.ndarray, mean: np.ndarray |
 
 
 def _distance_of_sums(paths: np.ndarray, actual: np.ndarray, ties: np.ndarray) -> float:
-    """Mean Anderson-Darling distance from uniform of the ranks of `actual` sums [S, H] among those of `paths` [S, n, H]."""
+    """How far the ranks of `actual` sums [S, H] among those of `paths` [S, n, H] are from uniform, mean of the windows."""
     _, count, horizon = paths.shape
     seen = np.isfinite(actual)
     distances = []
@@ -207,12 +207,30 @@ def _distance_of_sums(paths: np.ndarray, actual: np.ndarray, ties: np.ndarray) -
             sums = np.einsum("snh,sh->sn", paths[:, :, span], seen[:, span].astype(np.float32))
             near = 1e-5 * np.maximum(total, 1)
             below, upto = (sums < total - near).sum(axis=1), (sums <= total + near).sum(axis=1)
-            ranks.append(((below + (upto - below + 1) * ties[:, start]) / (count + 1))[some])
-        if ranks and len(every := np.sort(np.concatenate(ranks))):
-            every = np.clip(every, 1e-3, 1 - 1e-3)
-            even = (np.arange(len(every)) + 0.5) / len(every)
-            distances.append(float(np.mean((even - every) ** 2 / (every * (1 - every)))))
+            ranks.append((np.stack([below, upto]) + ties[:, start])[:, some] / (count + 1))
+        if ranks:
+            distances.append(_distance_from_uniform(np.concatenate(ranks, axis=1), ties.ravel()))
     return float(np.mean(distances))
+
+
+def _distance_from_uniform(ranks: np.ndarray, ties: np.ndarray) -> float:
+    """Of `ranks` [2, n], the lowest and the highest that ties leave each observation: what is lacking at each level a to
+
+        share(highest < a) <= a <= share(lowest < a),
+
+    squared, over a (1 - a); and as far as the ties of counts leave the template open, a tenth of the Anderson-Darling distance
+    (1952) of ranks drawn between the two.
+    """
+    if not ranks.size:
+        return 0.0
+    level = np.asarray(LEVELS)
+    upto, below = ((part[:, None] < level).mean(axis=0) for part in ranks)
+    lacking = np.maximum(below - level, 0) + np.maximum(level - upto, 0)
+    drawn = np.sort(ranks[0] + (ranks[1] - ranks[0]) * np.resize(ties[::-1], ranks.shape[1])).clip(1e-3, 1 - 1e-3)
+    even = (np.arange(len(drawn)) + 0.5) / len(drawn)
+    return float(
+        np.mean(lacking**2 / (level * (1 - level))) + _OPEN * np.mean((even - drawn) ** 2 / (drawn * (1 - drawn)))
+    )
 
 
 def _with_tails(quantiles: np.ndarray, whole: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
