@@ -24,7 +24,11 @@ class BoostedConfig(_Section):
     rounds: int = Field(300, ge=1, description="trees")
     depth: int = Field(6, ge=1, le=16, description="of each tree")
     learning_rate: float = Field(0.04, gt=0, le=1, description="what each tree adds counts so much")
-    rows: int = Field(600_000, ge=100, description="training rows at most, drawn over series, origins and lead days")
+    rows: int = Field(
+        600_000,
+        ge=100,
+        description="days to learn from at most, drawn over series, origins and lead days; the LSTM learns from them too",
+    )
     rows_per_series: int = Field(150, ge=1, description="more than so many rows of a series say little new")
     rows_least: int = Field(100_000, ge=100, description="what few series may use all the same")
     min_child_weight: float = Field(30.0, ge=0, description="least evidence behind a leaf")
@@ -38,10 +42,11 @@ class RecurrentConfig(_Section):
     enabled: bool = Field(True, description="off: not trained and not blended")
     hidden: int = Field(64, ge=4, description="units of each layer")
     layers: int = Field(1, ge=1, le=4, description="of the network")
-    steps: int = Field(800, ge=1, description="gradient steps of the first fit; half as many bring it up to date")
+    steps: int = Field(400, ge=1, description="gradient steps; many more learn a short history by heart")
     batch: int = Field(256, ge=1, description="series per gradient step")
     window: int = Field(28, ge=7, description="days the network looks back")
     learning_rate: float = Field(5e-3, gt=0, description="highest, of a one-cycle schedule")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the decoder's units left out in each step")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where it runs; auto: on a GPU when there is one"
     )

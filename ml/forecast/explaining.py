@@ -108,7 +108,7 @@ def explain(
     parts = _parts(sold, profile, {STOCK_OUTS: np.broadcast_to(stock_outs, profile.shape), SEASON: season})
     reference = profile
     if model.boosted is not None:
-        mean, factors = model.boosted.factors(builder, panel.days, horizon, rows)
+        mean, factors = model.boosted.factors(builder.block(panel.days, horizon, rows))
         logs = {STOCK_OUTS: np.broadcast_to(stock_outs, mean.shape).copy()}
         for position, name in enumerate(model.boosted.names):
             about = driver(name, model.columns)

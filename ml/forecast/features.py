@@ -28,11 +28,25 @@ _NEW_DAYS = 28
 
 @dataclass(frozen=True)
 class Block:
-    """Features [N, H, F] of one origin with their names, and the level [N] that quantities were divided by."""
+    """Features `values` [N, H, F] of one origin with their `names`, the `level` [N] that quantities were divided by, and how
+    far all series together had moved from their levels by then, `drift`."""
 
     values: np.ndarray
     names: tuple[str, ...]
     level: np.ndarray
+    drift: float
+
+    def ordered(self, names: tuple[str, ...]) -> np.ndarray:
+        """Features [N, H, len(names)] in the order that a model knows; NaN for one that this panel does not have."""
+        # A panel without a covariate's history may lack a feature, and one with more groups may have another.
+        if names == self.names:
+            return self.values
+        position = {name: index for index, name in enumerate(self.names)}
+        values = np.full((*self.values.shape[:2], len(names)), np.nan, np.float32)
+        for target, name in enumerate(names):
+            if name in position:
+                values[:, :, target] = self.values[:, :, position[name]]
+        return values
 
 
 class FeatureBuilder:
@@ -78,10 +92,6 @@ class FeatureBuilder:
         begun, days = self.first <= origin - min(7, origin), stretch(origin, horizon, self.demand.shape[1])
         return common_drift(self.sales[begun, days], self.exposure[begun, days], self.level(origin)[begun])
 
-    def drift_so_far(self, origin: int) -> float:
-        """How far all series together had moved from their levels by `origin`."""
-        return drift_so_far(*self._sum(origin, RECENT), self.level(origin))
-
     def block(self, origin: int, horizon: int, rows: np.ndarray | None = None) -> Block:
         """Features of the `horizon` days after day `origin`, for all series or those in `rows`."""
         take = slice(None) if rows is None else rows
@@ -101,7 +111,7 @@ class FeatureBuilder:
         values = np.empty((count, horizon, len(columns)), np.float32)
         for position, column in enumerate(columns.values()):
             values[:, :, position] = column
-        return Block(values, tuple(columns), level)
+        return Block(values, tuple(columns), level, drift_so_far(*self._sum(origin, RECENT), self.level(origin)))
 
     def _sum(self, origin: int, days: int, take=slice(None), back: int = 0) -> tuple[np.ndarray, np.ndarray]:
         window = slice(max(origin - back - days, 0), max(origin - back, 0))

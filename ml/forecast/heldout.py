@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast import distribution, scoring
-from ml.forecast.blend import greedy_weights
+from ml.forecast.blend import earned_weights, even_weights
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
 from ml.forecast.launch import LAUNCH
@@ -23,6 +23,7 @@ WEEKS = 4
 BANDS = 3
 BASELINE = "seasonal_naive"
 BLEND = "blend"
+LEARNED = ("xgboost", "lstm")
 _CALIBRATION_ROWS = 120_000
 _SCORE_ROWS = 250_000
 _FULL = 0.999
@@ -31,7 +32,7 @@ _LEVEL_NOISE, _MODEL_BIAS = 0.05, 0.03
 # Of that error, what is corrected: none of the baseline's, which stays what people know it as, and half of a learned
 # model's, whose level belongs to the days it was trained on, for the one in use is trained on later days than the one
 # judged here. Fixed rules err alike from origin to origin.
-_LASTING = {BASELINE: 0.0, "xgboost": 0.5, "lstm": 0.5}
+_LASTING = {BASELINE: 0.0, **dict.fromkeys(LEARNED, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def origins(days: int, horizon: int, config: ForecastConfig) -> tuple[list[int],
 def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
     """Which models may serve a class: the learned ones do not serve series too short to have taught them, and what similar
     products sell serves none but these."""
-    return np.array([name not in ("xgboost", "lstm") if kind == SHORT else name != LAUNCH for name in names])
+    return np.array([name not in LEARNED if kind == SHORT else name != LAUNCH for name in names])
 
 
 def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
@@ -120,17 +121,20 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
     # What could have been sold of what a model says: compared with sales, that judges demand without recovering it.
     sellable = held.means * held.share
-    everything = _default_weights(names, 0)
-    if regular.any():
-        everything = greedy_weights(held.sales[regular], sellable[:, regular], allowed_models(names, 0), seed=seed)
+    learned = np.array([name in LEARNED for name in names])
+    everywhere = _default_weights(names, 0)
+    if regular.any() and learned.any():
+        everywhere = even_weights(held.sales[regular], sellable[:, regular], learned, seed)
     for kind in range(classes):
         allowed = allowed_models(names, kind)
-        prior = _default_weights(names, kind)
-        if kind != SHORT and (everything * allowed).sum() > 0:
-            prior = everything
-        for week in range(WEEKS) if allowed.any() else ():
-            mine = (held.kind == kind) & (held.week == week)
-            weights[kind, week] = greedy_weights(held.sales[mine], sellable[:, mine], allowed, prior, seed)
+        if not allowed.any():
+            continue
+        start = _default_weights(names, kind) if kind == SHORT else everywhere
+        of_kind = held.kind == kind
+        start = earned_weights(held.sales[of_kind], sellable[:, of_kind], allowed, start, seed)
+        for week in range(WEEKS):
+            mine = of_kind & (held.week == week)
+            weights[kind, week] = earned_weights(held.sales[mine], sellable[:, mine], allowed, start, seed)
     rng = np.random.default_rng(seed)
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
     chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))

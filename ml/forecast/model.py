@@ -14,25 +14,25 @@ import numpy as np
 import pandas as pd
 
 from ml.demand import Demand, exposed, recover_demand
-from ml.forecast import boosted, distribution, heldout, newcomers, segments, statistical
-from ml.forecast.boosted import Boosted
+from ml.forecast import distribution, heldout, newcomers, segments, statistical
+from ml.forecast.boosted import Boosted, fit_boosted
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.frame import empty_frame, forecast_frame, withhold
-from ml.forecast.heldout import BASELINE, BLEND, HeldOut, Lessons
+from ml.forecast.heldout import BASELINE, BLEND, LEARNED, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar, study
 from ml.forecast.panel import Columns, Panel, build_panel
 from ml.forecast.paths import STRETCHES, Dependence, fit_dependence
-from ml.forecast.recurrent import Recurrent, fit_recurrent, update_recurrent
+from ml.forecast.recurrent import Recurrent, fit_recurrent
+from ml.forecast.sample import draw_sample
 
 Progress = Callable[[str], None]
 
 LONGEST_HORIZON = 364
 _FACTOR_DAYS = 56
-_LEARNED = ("xgboost", "lstm")
-_WRITTEN = (BLEND, *_LEARNED, BASELINE)
+_WRITTEN = (BLEND, *LEARNED, BASELINE)
 SALES = "sales"
 # A forecast this many times above the highest day on record is a fault of a model, not demand.
 _MEAN_LIMIT = 2.0
@@ -156,13 +156,15 @@ def _train(
     held_boosted, held_recurrent = None, None
     if learnable and found:
         before, demand = _as_of(panel, found[-1], dispersion)
-        builder = FeatureBuilder(before, demand.expected)
-        if config.boosted.enabled:
-            held_boosted = _fit_boosted(builder, config, found[-1], horizon, seed, dispersion)
+        sample = draw_sample(FeatureBuilder(before, demand.expected), config.boosted, horizon, seed, dispersion)
+        clock.mark("features for held-out days")
+        if config.boosted.enabled and sample:
+            held_boosted = fit_boosted(sample, config.boosted, seed)
             clock.mark("xgboost for held-out days")
-        if config.recurrent.enabled:
-            held_recurrent = fit_recurrent(before, demand, horizon, config.recurrent, seed)
+        if config.recurrent.enabled and sample:
+            held_recurrent = fit_recurrent(before, demand.expected, sample, horizon, config.recurrent, seed)
             clock.mark("lstm for held-out days")
+        del sample
     names = (
         *statistical.METHODS,
         *(["xgboost"] if held_boosted else []),
@@ -186,13 +188,16 @@ def _train(
         of_newcomers = heldout.default_lessons((LAUNCH,))
         scores, dependence = pd.DataFrame(columns=heldout.SCORE_COLUMNS), Dependence()
     earned = lessons.weights.sum((0, 1))
+    if held_boosted or held_recurrent:
+        sample = draw_sample(FeatureBuilder(panel, recovered.expected), config.boosted, horizon, seed, dispersion)
+        clock.mark("features on all days")
     if held_boosted:
-        builder = FeatureBuilder(panel, recovered.expected)
-        boosted_model = _fit_boosted(builder, config, panel.days, horizon, seed, dispersion) or held_boosted
+        boosted_model = fit_boosted(sample, config.boosted, seed) or held_boosted
         clock.mark("xgboost on all days")
     if held_recurrent:
         if earned[names.index("lstm")] > 0:
-            recurrent_model = update_recurrent(held_recurrent, panel, recovered, seed)
+            fitted = fit_recurrent(panel, recovered.expected, sample, horizon, config.recurrent, seed)
+            recurrent_model = fitted or held_recurrent
             clock.mark("lstm on all days")
         else:
             recurrent_model = held_recurrent
@@ -239,7 +244,7 @@ def _predict(
     panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
     panel, withheld = withhold(panel, model.config)
     wanted = tuple(dict.fromkeys(models))
-    unknown = set(wanted) - {BLEND, *model.names, *_LEARNED}
+    unknown = set(wanted) - {BLEND, *model.names, *LEARNED}
     if unknown:
         raise ForecastError(
             f"There is no model named {', '.join(sorted(unknown))}; there are {', '.join(model.names)}."
@@ -383,20 +388,6 @@ def _as_of(panel: Panel, origin: int, dispersion: tuple[float, float]) -> tuple[
     return before, recover_demand(before.sales, before.share, dispersion)
 
 
-def _fit_boosted(
-    builder: FeatureBuilder,
-    config: ForecastConfig,
-    until: int,
-    horizon: int,
-    seed: int,
-    dispersion: tuple[float, float],
-) -> Boosted | None:
-    rows = boosted.training_rows(builder, config.boosted, until, horizon, seed, dispersion)
-    if len(rows.target) < 500 or not rows.target.any():
-        return None
-    return boosted.fit_boosted(rows, config.boosted, seed)
-
-
 def _means(
     panel: Panel,
     demand: Demand,
@@ -411,13 +402,15 @@ def _means(
     """What each model says: [M, N, H], never negative nor NaN; 0 for models that are not needed."""
     means = np.zeros((len(names), len(panel.keys), horizon), np.float32)
     level = statistical.moving_average(demand.expected, horizon)
+    if set(needed) & set(LEARNED) & set(names):
+        block = FeatureBuilder(panel, demand.expected).block(origin, horizon)
     for number, name in enumerate(names):
         if name not in needed:
             continue
         if name == "xgboost":
-            means[number] = trees.predict(FeatureBuilder(panel, demand.expected), origin, horizon)
+            means[number] = trees.predict(block)
         elif name == "lstm":
-            means[number] = network.predict(panel, demand.expected, origin, horizon)
+            means[number] = network.predict(panel, demand.expected, origin, block)
         elif name == LAUNCH:
             if similar is not None:
                 means[number] = similar.forecast(np.arange(len(panel.keys)), horizon)[0]

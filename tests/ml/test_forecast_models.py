@@ -23,9 +23,11 @@ from ml.forecast import (
     statistical,
     train,
 )
-from ml.forecast.blend import greedy_weights
+from ml.forecast.blend import earned_weights, even_weights
+from ml.forecast.features import FeatureBuilder
 from ml.forecast.panel import Columns, build_panel
 from ml.forecast.paths import Dependence, draw, fit_dependence
+from ml.forecast.sample import draw_sample
 
 
 def weekly(series: int, days: int, seed: int = 0) -> pd.DataFrame:
@@ -70,15 +72,20 @@ def test_the_lstm_learns_weekdays_and_promotions_and_comes_back_from_its_files(t
 def test_the_lstm_forecasts_tomorrow_from_today():
     import torch
 
-    panel = build_panel(weekly(25, 70).drop(columns=["promo", "weather"]), None, 0, Columns(), ForecastConfig())
+    panel = build_panel(weekly(25, 70).drop(columns=["promo", "weather"]), None, 14, Columns(), ForecastConfig())
     demand = recover_demand(panel.sales)
-    model = recurrent.fit_recurrent(panel, demand, 14, RecurrentConfig(hidden=8, steps=1, window=28), seed=0)
-    windows = recurrent.Windows(panel, demand.expected, 14, model.config, model.scaling, torch.device("cpu"))
-    batch, _ = windows.cut(torch.arange(25), torch.full((25,), 70))
-    other = batch | {"insample_y": batch["insample_y"].clone()}
-    other["insample_y"][:, -1] += 1
-    before, after = (recurrent._output(model.network, given).detach().numpy() for given in (batch, other))
-    assert (np.abs(after - before) > 1e-6).all()  # on every lead day, the first too
+    builder = FeatureBuilder(panel, demand.expected)
+    sample = draw_sample(builder, BoostedConfig(), 14, 0, demand.dispersion)
+    config = RecurrentConfig(hidden=8, steps=1, window=28)
+    model = recurrent.fit_recurrent(panel, demand.expected, sample, 14, config, seed=0)
+    windows = recurrent.Windows(panel, demand.expected, model.config, model.scaling, torch.device("cpu"))
+    past = windows.cut(torch.arange(25), torch.full((25,), 70))
+    other = past.clone()
+    other[:, -1, 0] += 1  # what was sold on the last day
+    features = torch.from_numpy(builder.block(70, 14).ordered(model.names))
+    model.network.eval()
+    before, after = (recurrent._output(model.network, given, features).detach().numpy() for given in (past, other))
+    assert (np.abs(after - before).mean(0) > 1e-5).all()  # on every lead day, the first too
 
 
 def test_a_rise_seen_once_is_not_forecast_to_go_on_while_one_seen_often_is():
@@ -115,15 +122,36 @@ def test_statistical_methods_on_series_whose_answer_is_known():
         assert np.array_equal(method(nothing, 4), np.zeros((2, 4)))
 
 
-def test_a_model_that_earns_nothing_gets_no_weight():
+def near(truth: np.ndarray, rng, shape: float) -> np.ndarray:
+    """A forecast of the truth, the better the higher its shape."""
+    return truth * rng.gamma(shape, 1 / shape, len(truth))
+
+
+def test_learned_models_share_evenly_unless_one_is_better():
     rng = np.random.default_rng(0)
     truth = rng.gamma(3, 2, 5000)
     actual = rng.poisson(truth).astype(float)
-    means = np.stack([truth * rng.gamma(20, 1 / 20, 5000), truth * rng.gamma(20, 1 / 20, 5000), rng.gamma(3, 2, 5000)])
-    weights = greedy_weights(actual, means, np.array([True, True, True]))
-    assert weights[2] == 0
-    assert weights[:2] == pytest.approx([0.5, 0.5], abs=0.16)
-    assert greedy_weights(actual, means, np.array([False, True, True]))[0] == 0
+    alike = np.stack([near(truth, rng, 20), near(truth, rng, 25), truth])
+    learned = np.array([True, True, False])
+    assert even_weights(actual, alike, learned) == pytest.approx([0.5, 0.5, 0], abs=0.11)
+    apart = np.stack([near(truth, rng, 200), near(truth, rng, 2), truth])
+    assert even_weights(actual, apart, learned)[0] >= 0.9
+    assert list(even_weights(actual, alike, np.array([False, True, False]))) == [0, 1, 0]
+
+
+def test_a_segment_leaves_the_shares_it_started_from_only_for_what_earns_it():
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(3, 2, 5000)
+    actual = rng.poisson(truth).astype(float)
+    means = np.stack([near(truth, rng, 20), near(truth, rng, 20), near(truth, rng, 19), rng.gamma(3, 2, 5000)])
+    start, all_of_them = np.array([0.5, 0.5, 0, 0]), np.ones(4, bool)
+    kept = earned_weights(actual, means, all_of_them, start)
+    assert kept[3] == 0
+    assert kept.sum() == pytest.approx(1)
+    means[2] = truth
+    assert earned_weights(actual, means, all_of_them, start)[2] >= 0.75
+    assert earned_weights(actual, means, np.array([True, True, False, True]), start)[2] == 0
+    assert list(earned_weights(actual[:50], means[:, :50], all_of_them, start)) == list(start)  # too little to tell
 
 
 @pytest.mark.parametrize("counts", [False, True])
