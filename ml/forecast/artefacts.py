@@ -3,7 +3,7 @@
 Belongs here: what a model folder holds and when it is refused. Nothing in it is ever unpickled. A folder holds
 
     manifest.json      format, code version, hash of the training data, parameters, and the SHA-256 of every other file
-    model.json         weights, spreads, calibrated levels, categories, scores
+    model.json         weights, spreads, chances of a sale, calibrated levels, categories, scores
     booster.ubj        the trees, if there are any
     network.safetensors, network.json    the LSTM, if there is one
 """
@@ -25,9 +25,9 @@ from ml.forecast.heldout import Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
-_LESSONS = ("correction", "weights", "units", "shapes", "levels")
+_LESSONS = ("correction", "weights", "units", "shapes", "levels", "edges", "chances")
 
 
 def snapshot_hash(panel: Panel) -> str:

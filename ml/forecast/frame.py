@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ml.demand import Demand
-from ml.forecast import heldout, segments
+from ml.forecast import distribution, heldout, segments
 from ml.forecast.config import QUANTILE_COLUMNS, ForecastConfig
 from ml.forecast.heldout import BLEND
 from ml.forecast.launch import Similar
@@ -48,6 +48,7 @@ def forecast_frame(
     kinds = np.repeat(kind, horizon)
     weeks = np.tile(segments.horizon_week(horizon), count)
     factors, whole = factor.reshape(-1), np.repeat(panel.whole, horizon)
+    size = distribution.selling_day(demand.expected).repeat(horizon)
     ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
     judged, common = _by_similar(model, panel, kind, horizon, similar)
     ceiling[judged > 0] = np.inf
@@ -62,7 +63,7 @@ def forecast_frame(
             mean = means[number].reshape(-1)
         else:
             continue
-        values = heldout.quantiles_of(model.lessons, number, mean, kinds, weeks, factors, whole)
+        values = heldout.quantiles_of(model.lessons, number, mean, kinds, weeks, factors, whole, size)
         values = np.minimum(values, ceiling[:, None].astype(np.float32))
         columns = {"model": pd.Categorical.from_codes(np.zeros(len(mean), np.int8), [name]), "mean": mean}
         columns |= {column: values[:, position] for position, column in enumerate(QUANTILE_COLUMNS)}

@@ -19,6 +19,8 @@ from ml.forecast.launch import LAUNCH
 from ml.forecast.segments import CLASSES, SHORT
 
 WEEKS = 4
+# Calibration is apart for days on which a series is expected to sell little, as usual and much, for itself.
+BANDS = 3
 BASELINE = "seasonal_naive"
 BLEND = "blend"
 LEARNED = ("xgboost", "lstm")
@@ -38,7 +40,8 @@ class HeldOut:
     """R held-out series-days with what M models said about them.
 
     `means` [M, R]; `sales` [R] as observed; `drawn` [R] one random completion; `share` [R] of the
-    day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series.
+    day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series;
+    `size` [R] of its usual selling day, NaN where it has had none.
     """
 
     means: np.ndarray
@@ -52,6 +55,7 @@ class HeldOut:
     week: np.ndarray
     whole: np.ndarray
     factor: np.ndarray
+    size: np.ndarray
 
     def take(self, rows: np.ndarray) -> HeldOut:
         return HeldOut(
@@ -68,7 +72,8 @@ class Lessons:
     """What the held-out days teach, for each model (the blend last), demand class and horizon week.
 
     `correction` [M] multiplies each model's mean; `weights` [C, W, M]; `units`, `shapes` [M + 1, C, W]; `levels`
-    [M + 1, C, W, len(LEVELS)].
+    [M + 1, C, B, len(LEVELS)] by band of the mean over the series' usual selling day, the bands parted at `edges`
+    [M + 1, C, B - 1]; `chances` [M + 1, C, 3] of a sale (`distribution`, equation 1).
     """
 
     correction: np.ndarray
@@ -76,6 +81,12 @@ class Lessons:
     units: np.ndarray
     shapes: np.ndarray
     levels: np.ndarray
+    edges: np.ndarray
+    chances: np.ndarray
+
+    def band(self, model: int, kind: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+        """The band [n] of days of class `kind` whose mean is `ratio` usual selling days."""
+        return (ratio[:, None] > self.edges[model, kind]).sum(1)
 
     def blend(self, means: np.ndarray, kind: np.ndarray, week: np.ndarray) -> np.ndarray:
         """The blended mean of `means` [M, ...]; `kind` and `week` broadcast to the rest of its shape."""
@@ -98,12 +109,13 @@ def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
 
 
 def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
-    """Weights, spreads and calibrated levels per class and week, each drawn towards what all rows together say."""
+    """Weights and spreads per class and week, calibrated levels per class and band, each drawn towards what all rows together say."""
     classes, models = len(CLASSES), len(names)
     weights = np.zeros((classes, WEEKS, models))
     units = np.ones((models + 1, classes, WEEKS))
     shapes = np.full((models + 1, classes, WEEKS), 2.0)
-    levels = np.zeros((models + 1, classes, WEEKS, len(distribution.LEVELS)))
+    levels = np.zeros((models + 1, classes, BANDS, len(distribution.LEVELS)))
+    edges = np.zeros((models + 1, classes, BANDS - 1))
     regular = held.kind != SHORT
     correction = np.array([_correction(held, model) ** _LASTING.get(name, 1.0) for model, name in enumerate(names)])
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
@@ -125,7 +137,8 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
             weights[kind, week] = earned_weights(held.sales[mine], sellable[:, mine], allowed, start, seed)
     rng = np.random.default_rng(seed)
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
-    lessons = Lessons(correction, weights, units, shapes, levels)
+    chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))
+    lessons = Lessons(correction, weights, units, shapes, levels, edges, chances)
     stacked = np.concatenate([few.means, lessons.blend(few.means, few.kind, few.week)[None]])
     for model in range(models + 1):
         # The baseline forecasts sales, as people do who recover nothing: it is calibrated on them.
@@ -160,27 +173,36 @@ def _ratio_by_origin(origin: np.ndarray, actual: np.ndarray, mean: np.ndarray) -
 
 def _learn_distribution(lessons: Lessons, model: int, mean: np.ndarray, held: HeldOut, actual: np.ndarray, rng) -> None:
     """Spread and calibrated levels of one model, pooled and then per segment."""
-    # How wide and how skewed, apart from how high: the level of a few origins is one draw, shared by all series, and
-    # `correction` has taken from it what can be trusted.
-    mean = mean * _ratio_by_origin(held.origin, actual, mean)
+    # How wide and how skewed, apart from how high: the level of a few origins is one draw, shared by all series. Half of
+    # it is taken out, which is what can be trusted neither to stay nor to go.
+    mean = mean * np.sqrt(_ratio_by_origin(held.origin, actual, mean))
     scaled = mean + (actual - mean) / np.sqrt(held.factor)
     pooled = distribution.fit_spread(scaled, mean)
-    shape = np.empty_like(mean, dtype=np.float64)
+    shape, chance = np.empty_like(mean, dtype=np.float64), np.ones(len(mean))
+    ratio, parted = _of_usual(mean, held.size), ~held.whole
+    overall = distribution.fit_chance(actual[parted] > 0, ratio[parted]) if parted.any() else distribution.ALWAYS
     for kind in range(len(CLASSES)):
+        mine = (held.kind == kind) & parted
+        lessons.chances[model, kind] = (
+            distribution.fit_chance(actual[mine] > 0, ratio[mine], overall) if mine.any() else overall
+        )
+        chance[mine] = distribution.chance_of_sale(ratio[mine], lessons.chances[model, kind], held.whole[mine])
         for week in range(WEEKS):
             mine = (held.kind == kind) & (held.week == week)
             spread = distribution.fit_spread(scaled[mine], mean[mine]) if mine.sum() >= 500 else pooled
             lessons.units[model, kind, week], lessons.shapes[model, kind, week] = spread.unit, spread.shape
-            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine])
-    u = distribution.transform(actual, mean, shape, held.whole, rng)
+            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine], chance[mine])
+    u = distribution.transform(actual, mean, shape, held.whole, rng, chance)
     everything = distribution.calibrated_levels(u)
     for kind in range(len(CLASSES)):
         of_kind = held.kind == kind
         by_kind = distribution.calibrated_levels(u[of_kind], everything)
-        for week in range(WEEKS):
-            lessons.levels[model, kind, week] = distribution.calibrated_levels(
-                u[of_kind & (held.week == week)], by_kind
-            )
+        if of_kind.any():
+            lessons.edges[model, kind] = np.quantile(ratio[of_kind], np.arange(1, BANDS) / BANDS)
+        band = lessons.band(model, held.kind, ratio)
+        for number in range(BANDS):
+            mine = of_kind & (band == number)
+            lessons.levels[model, kind, number] = distribution.calibrated_levels(u[mine], by_kind)
 
 
 def quantiles_of(
@@ -191,19 +213,30 @@ def quantiles_of(
     week: np.ndarray,
     factor: np.ndarray,
     whole: np.ndarray,
+    size: np.ndarray,
     baseline: int = 0,
 ) -> np.ndarray:
-    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `baseline` is the seasonal naive's number."""
+    """Quantiles [n, len(LEVELS)] of one model's means [n], segment by segment; `size` of the series' usual selling day, NaN
+    where it is not known; `baseline` is the seasonal naive's number."""
+    ratio = _of_usual(mean, size)
+    chance = distribution.chance_of_sale(ratio, lessons.chances[model, kind], whole)
+    spread = Spread(lessons.units[model, kind, week], lessons.shapes[model, kind, week])
+    shape = distribution.gamma_shape(mean, spread, factor, chance)
+    band = lessons.band(model, kind, ratio)
     result = np.empty((len(mean), len(distribution.LEVELS)), np.float32)
-    for code in np.unique(kind * WEEKS + week):
-        of_kind, of_week = divmod(int(code), WEEKS)
-        mine = (kind == of_kind) & (week == of_week)
-        spread = Spread(lessons.units[model, of_kind, of_week], lessons.shapes[model, of_kind, of_week])
-        shape = distribution.gamma_shape(mean[mine], spread, factor[mine])
-        result[mine] = distribution.quantiles(mean[mine], shape, lessons.levels[model, of_kind, of_week], whole[mine])
+    for code in np.unique(kind * BANDS + band):
+        of_kind, of_band = divmod(int(code), BANDS)
+        mine = (kind == of_kind) & (band == of_band)
+        levels = lessons.levels[model, of_kind, of_band]
+        result[mine] = distribution.quantiles(mean[mine], shape[mine], levels, whole[mine], chance[mine])
     if model == baseline:
         return _centred(result, mean)
     return result
+
+
+def _of_usual(mean: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Means [n] over the usual selling day; 1 where that is not known."""
+    return np.where(np.isfinite(size), mean / np.where(size > 0, size, 1.0), 1.0)
 
 
 def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -219,9 +252,10 @@ def default_lessons(names: tuple[str, ...]) -> Lessons:
     """Without any held-out day: the weekday profile with wide intervals."""
     classes, models = len(CLASSES), len(names)
     weights = np.stack([np.tile(_default_weights(names, kind), (WEEKS, 1)) for kind in range(classes)])
-    levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, WEEKS, 1))
+    levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, BANDS, 1))
+    edges, chances = np.zeros((models + 1, classes, BANDS - 1)), np.tile(distribution.ALWAYS, (models + 1, classes, 1))
     shape = (models + 1, classes, WEEKS)
-    return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels)
+    return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels, edges, chances)
 
 
 def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:
@@ -251,7 +285,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
         stacked = np.concatenate([part.means, blends[mine][None]])
         for model in range(len(names) + 1):
             quantiles[model, mine] = quantiles_of(
-                lessons, model, stacked[model], part.kind, part.week, part.factor, part.whole
+                lessons, model, stacked[model], part.kind, part.week, part.factor, part.whole, part.size
             )
     rows = []
     parts = [("all", np.ones(held.rows, bool))]

@@ -24,7 +24,7 @@ from ml.forecast.frame import empty_frame, forecast_frame, withhold
 from ml.forecast.heldout import BASELINE, BLEND, LEARNED, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar, study
 from ml.forecast.panel import Columns, Panel, build_panel
-from ml.forecast.paths import Dependence, fit_dependence
+from ml.forecast.paths import STRETCHES, Dependence, fit_dependence
 from ml.forecast.recurrent import Recurrent, fit_recurrent
 from ml.forecast.sample import draw_sample
 
@@ -87,7 +87,8 @@ class ForecastResult:
     `forecasts`: sku, location, date, model, mean, q01 ... q99, `similar` (how many series a new product was judged by, 0 for others) and `shared` (the part of a day's variance that all
     its days share). `scores`: held-out measures per model and segment. `weights`: what each model counts for. `withheld`: sku, location, reason. `newcomers`: sku, location,
     first_day, `similar`, and what those have in common, `alike`. `notes`: what was cleaned or assumed.
-    `parameters`: everything the run used. `timings`: seconds per step.
+    `parameters`: everything the run used. `timings`: seconds per step. `dependence`: of the blend's days, for `sample_paths`;
+    `sales_dependence`: of the model `sales`, None where there is none.
     """
 
     forecasts: pd.DataFrame
@@ -100,6 +101,7 @@ class ForecastResult:
     timings: dict[str, float]
     dependence: Dependence
     model: Model
+    sales_dependence: Dependence | None = None
 
 
 class _Clock:
@@ -329,8 +331,11 @@ def forecast(
         model, history, future, horizon, _WRITTEN, newcomers, progress
     )  # fmt: skip
     timings = {**model.timings, "predict": round(time.perf_counter() - started, 3)}
+    sales_dependence = None
     if sales and availability:
-        recorded = _of_sales(history, future, horizon, replace(columns, recorded=True), newcomers, config, seed)
+        recorded, sales_dependence = _of_sales(
+            history, future, horizon, replace(columns, recorded=True), newcomers, config, seed
+        )
         forecasts = pd.concat([forecasts, recorded], ignore_index=True)
         timings["sales"] = round(time.perf_counter() - started - timings["predict"], 3)
     if artefacts is not None:
@@ -357,15 +362,18 @@ def forecast(
         timings,
         model.dependence,
         model,
+        sales_dependence,
     )
 
 
 def _of_sales(
     history, future, horizon: int, columns: Columns, new, config: ForecastConfig | None, seed: int
-) -> pd.DataFrame:
-    """The blend of models that take recorded sales as they are, with the in-stock share as one more thing to know."""
+) -> tuple[pd.DataFrame, Dependence]:
+    """The blend of models that take recorded sales as they are, with the in-stock share as one more thing to know; and how
+    its days hang together."""
     model = _train(history, horizon, columns, config or ForecastConfig(), seed, None)
-    return predict(model, history, future, horizon, models=[BLEND], newcomers=new)[0].assign(model=SALES)
+    told = predict(model, history, future, horizon, models=[BLEND], newcomers=new)[0].assign(model=SALES)
+    return told, model.dependence
 
 
 def _check_horizon(horizon: int) -> None:
@@ -473,6 +481,7 @@ def _hold_out(
         )
         for origin, *_, before, similar in parts
     ]  # fmt: skip
+    size = np.concatenate([distribution.selling_day(part[1].expected)[part[6]] for part in parts])
     lead = np.concatenate([part[7] for part in parts])
     series = np.concatenate([part[6] for part in parts])
     held = HeldOut(
@@ -487,6 +496,7 @@ def _hold_out(
         segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
         whole[series],
         factor,
+        size,
     )
     return held, base, pretended
 
@@ -498,17 +508,17 @@ def _simple(panel: Panel, demand: Demand, horizon: int, names: tuple[str, ...], 
 
 
 def _dependence(held: HeldOut, lessons: Lessons) -> Dependence:
-    """The dependence template from the blend's probability integral transforms at the held-out origins."""
-    blend = held.means.shape[0]
-    mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
-    shape = np.empty(held.rows)
-    for kind in np.unique(held.kind):
-        for week in np.unique(held.week):
-            mine = (held.kind == kind) & (held.week == week)
-            spread = Spread(lessons.units[blend, kind, week], lessons.shapes[blend, kind, week])
-            shape[mine] = distribution.gamma_shape(mean[mine], spread, held.factor[mine])
-    u = distribution.transform(held.drawn, mean, shape, held.whole, np.random.default_rng(0))
+    """The dependence template under which sums of the blend's paths are right at the held-out origins."""
     stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
-    table = np.full((int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1), np.nan)
-    table[stretch, held.lead] = u
-    return fit_dependence(table)
+    # Whole stretches, and no more than are used.
+    held = held.take(np.isin(stretch, np.random.default_rng(0).permutation(stretch.max(initial=-1) + 1)[:STRETCHES]))
+    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
+    told = heldout.quantiles_of(
+        lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size
+    )
+    form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
+    actual, means = np.full(form, np.nan, np.float32), np.zeros(form, np.float32)
+    quantiles = np.zeros((*form, told.shape[1]), np.float32)
+    actual[stretch, held.lead], means[stretch, held.lead], quantiles[stretch, held.lead] = held.drawn, mean, told
+    return fit_dependence(quantiles, actual, means)

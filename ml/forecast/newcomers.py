@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ml.demand import Demand, recover_demand
-from ml.forecast import heldout, segments
+from ml.forecast import distribution, heldout, segments
 from ml.forecast.config import QUANTILE_COLUMNS
 from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
@@ -98,6 +98,7 @@ def pretend(
     every, own = simple(few, recover_demand(few.sales, few.share, dispersion))
     every[names.index(LAUNCH)] = told
     factor = widened(squared, told, base, own[:, None])
+    size = distribution.selling_day(few.sales)
     parts = []
     for chosen in (shown > 0, shown == 0):
         at, lead = np.nonzero(chosen[:, None] & np.isfinite(sales[rows]))
@@ -106,7 +107,7 @@ def pretend(
             HeldOut(
                 every[:, at, lead], sales[whose, lead], drawn[whose, lead], share[whose, lead],
                 np.full(len(at), before.days), whose, lead, np.full(len(at), SHORT),
-                segments.horizon_week(ahead)[lead], whole[whose], factor[at, lead],
+                segments.horizon_week(ahead)[lead], whole[whose], factor[at, lead], size[at],
             )
         )  # fmt: skip
     only = names.index(LAUNCH)
@@ -124,7 +125,7 @@ def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[s
         corrected.means[only] = some.means[only]
         of_short = heldout.learn(corrected, names, seed)
         lessons.correction[only] = of_short.correction[only]
-        for name in ("weights", "units", "shapes", "levels"):
+        for name in ("weights", "units", "shapes", "levels", "edges", "chances"):
             axis = 0 if name == "weights" else 1
             target = getattr(lessons, name)
             np.moveaxis(target, axis, 0)[SHORT] = np.moveaxis(getattr(of_short, name), axis, 0)[SHORT]
@@ -266,7 +267,9 @@ def forecast_newcomers(
     factor = widened(squared, mean, base)
     week, kind = np.tile(segments.horizon_week(horizon), count), np.full(count * horizon, SHORT)
     whole = np.repeat(np.full(count, panel.whole.mean() > 0.5), horizon)
-    values = heldout.quantiles_of(lessons, 0, mean.ravel(), kind, week, factor.ravel(), whole, baseline=-1)
+    values = heldout.quantiles_of(
+        lessons, 0, mean.ravel(), kind, week, factor.ravel(), whole, np.full(mean.size, np.nan), baseline=-1
+    )
     similar_ones, alike = similar.judged_by(told.codes)
     keys = newcomers.keys.astype(dict.fromkeys(panel.whole_keys, "int64"))
     frame = pd.DataFrame(

@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import gamma
 
 from ml.demand import recover_demand
 from ml.forecast import (
+    LEVELS,
     BoostedConfig,
     ForecastConfig,
     RecurrentConfig,
@@ -152,12 +154,15 @@ def test_a_segment_leaves_the_shares_it_started_from_only_for_what_earns_it():
     assert list(earned_weights(actual[:50], means[:, :50], all_of_them, start)) == list(start)  # too little to tell
 
 
-def test_the_dependence_of_paths_is_recovered_from_paths():
-    quantiles = np.linspace(10, 90, 23)[None, None].repeat(400, 0).repeat(14, 1).astype(np.float32)
+@pytest.mark.parametrize("counts", [False, True])
+def test_the_dependence_of_paths_is_recovered_from_sums_over_paths(counts):
+    level = gamma.ppf(np.asarray(LEVELS), 0.4, scale=1.5) if counts else np.linspace(10, 90, 23)
+    quantiles = (np.rint(level) if counts else level)[None, None].repeat(1000, 0).repeat(14, 1).astype(np.float32)
+    names = [(f"P{number}", "S1") for number in range(1000)]
     for template in (Dependence(0.3, 0.4), Dependence(0.0, 0.0)):
-        names = [(f"P{number}", "S1") for number in range(400)]
-        paths = draw(quantiles, names, 20, seed=0, dependence=template)
-        u = paths.reshape(-1, 14).argsort(axis=0).argsort(axis=0) / (400 * 20)
-        found = fit_dependence(u)
-        assert found.common == pytest.approx(template.common, abs=0.05)
-        assert found.persistence == pytest.approx(template.persistence, abs=0.07)
+        paths = draw(quantiles, names, 1, seed=0, dependence=template)[:, 0]
+        paths[::7, 3] = np.nan
+        found = fit_dependence(quantiles, paths)
+        assert found.common == pytest.approx(template.common, abs=0.1)
+        assert found.persistence == pytest.approx(template.persistence, abs=0.2)
+        assert found == fit_dependence(quantiles, paths)

@@ -83,7 +83,12 @@ def test_the_mean_is_the_demand_and_not_the_sales_that_stock_outs_left(judged):
 
 def test_the_forecast_of_sales_is_of_what_the_till_will_show(frames):
     history, future = frames
-    told = run(history, future, horizon=HORIZON, config=SMALL, seed=3, sales=True, **ROLES).forecasts
+    result = run(history, future, horizon=HORIZON, config=SMALL, seed=3, sales=True, **ROLES)
+    told = result.forecasts
+    assert result.sales_dependence is not None
+    paths = sample_paths(told, 200, seed=1, dependence=result.sales_dependence, model="sales")
+    sold = future.groupby("sku")["quantity"].sum().to_numpy()
+    assert 0.75 <= (sold <= np.quantile(paths.total(), 0.9, axis=1)).mean() <= 0.99
     both = told[told["model"].isin(["blend", "sales"])].merge(future[["sku", "location", "date", "quantity", "demand"]])
     total = both.groupby("model")[["mean", "quantity", "demand"]].sum()
     assert total["demand"].iloc[0] > 1.05 * total["quantity"].iloc[0]  # the two differ in this shop
@@ -199,7 +204,8 @@ def test_paths_follow_the_quantiles_and_the_seed(result):
     for position in (3, 12, 19):
         share = (paths.values <= asked[:, None, :, position]).mean()
         assert share >= LEVELS[position] - 0.02
-    assert paths.values.mean() == pytest.approx(blend["mean"].mean(), rel=0.05)
+    # How high the quantiles are is learned on other days than how high the mean is.
+    assert paths.values.mean() == pytest.approx(blend["mean"].mean(), rel=0.1)
 
 
 def test_paths_of_a_series_are_the_same_whatever_is_drawn_beside_it(result):
