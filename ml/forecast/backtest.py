@@ -1,0 +1,170 @@
+"""All models at the held-out origins, by the rules by which they forecast.
+
+Belongs here: what each model says of the days after an origin, and collecting it for `ml.forecast.heldout`. Does not belong
+here: what is learned from it, training, the forecast frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+
+from ml.demand import Demand, exposed, recover_demand
+from ml.forecast import distribution, heldout, newcomers, segments, statistical
+from ml.forecast.distribution import Spread
+from ml.forecast.features import FeatureBuilder
+from ml.forecast.heldout import BASELINE, LEARNED, HeldOut, Lessons
+from ml.forecast.launch import LAUNCH, Similar, study
+from ml.forecast.panel import Panel
+from ml.forecast.paths import STRETCHES, Dependence, fit_dependence
+
+_FACTOR_DAYS = 56
+# A forecast this many times above the highest day on record is a fault of a model, not demand.
+_MEAN_LIMIT = 2.0
+
+
+def as_of(panel: Panel, origin: int, dispersion: tuple[float, float]) -> tuple[Panel, Demand]:
+    """The panel and its recovered demand as they were after `origin` days."""
+    known = panel.known.shape[2]
+    before = panel.until(origin, known - origin)
+    return before, recover_demand(before.sales, before.share, dispersion)
+
+
+def means_at(
+    panel: Panel,
+    demand: Demand,
+    origin: int,
+    horizon: int,
+    trees,
+    network,
+    names: tuple[str, ...],
+    needed: Iterable[str],
+    similar: Similar | None = None,
+) -> np.ndarray:
+    """What each model says: [M, N, H], never negative nor NaN; 0 for models that are not needed."""
+    means = np.zeros((len(names), len(panel.keys), horizon), np.float32)
+    level = statistical.moving_average(demand.expected, horizon)
+    if set(needed) & set(LEARNED) & set(names):
+        block = FeatureBuilder(panel, demand.expected).block(origin, horizon)
+    for number, name in enumerate(names):
+        if name not in needed:
+            continue
+        if name == "xgboost":
+            means[number] = trees.predict(block)
+        elif name == "lstm":
+            means[number] = network.predict(panel, demand.expected, origin, block)
+        elif name == LAUNCH:
+            if similar is not None:
+                means[number] = similar.forecast(np.arange(len(panel.keys)), horizon)[0]
+        else:
+            # The baseline is what people do without recovering anything.
+            past = panel.sales if name == BASELINE else demand.expected
+            means[number] = statistical.METHODS[name](past[:, :origin], horizon)
+        means[number] = np.where(np.isfinite(means[number]), np.maximum(means[number], 0), level)
+    highest = np.nan_to_num(demand.expected).max(axis=1, initial=0)
+    limit = np.repeat(_MEAN_LIMIT * highest[None, :], len(names), axis=0)
+    # What similar products sell is known apart from a series' own few days.
+    limit[[name == LAUNCH for name in names]] = np.inf
+    return np.minimum(means, limit[:, :, None])
+
+
+def spread_factor(
+    demand: Demand, spread: Spread, kind: np.ndarray, horizon: int, similar: Similar | None
+) -> np.ndarray:
+    """Factor [N, horizon] on the variance that `spread` gives: of the series' own, or of what is not known of a short one."""
+    factor = np.repeat(_own(distribution.own_factor, demand.expected, spread)[:, None], horizon, axis=1)
+    short = np.flatnonzero(kind == segments.SHORT)
+    if similar is not None and len(short):
+        mean, squared = similar.forecast(short, horizon)
+        own = _own(distribution.own_ratio, demand.expected[short], spread)
+        factor[short] = newcomers.widened(squared, mean, spread, own[:, None])
+    return factor
+
+
+def _own(measure, demand: np.ndarray, spread: Spread) -> np.ndarray:
+    recent = demand[:, -_FACTOR_DAYS:]
+    position = (np.arange(recent.shape[1]) - recent.shape[1]) % 7
+    fitted = statistical.weekday_profile(demand, 7)[:, position]
+    return measure(recent, fitted, spread)
+
+
+def hold_out(
+    panel: Panel, recovered: Demand, found, ahead, dispersion, config, trees, network, names, seed
+) -> tuple[HeldOut, Spread, list[newcomers.Pretended]]:
+    """All models' forecasts at the held-out origins, beside what happened; the spread of the weekday profile; and the same
+    for series taken for new."""
+    drawn_demand = recovered.draw(panel.sales, seed)
+    share = exposed(panel.sales, panel.share)
+    whole = panel.whole
+    parts = []
+    profile = names.index("weekday_profile")
+    for origin in found:
+        before, demand = as_of(panel, origin, dispersion)
+        similar = study(before)
+        means = means_at(before, demand, origin, ahead, trees, network, names, names, similar)
+        target = slice(origin, origin + ahead)
+        # A series that has not begun has nothing to be judged by.
+        keep = panel.seen[:, target] & (panel.first < origin)[:, None]
+        series, lead = np.nonzero(keep)
+        kind = segments.demand_class(demand.expected, config.min_days)
+        parts.append(
+            (origin, demand, means[:, keep], panel.sales[:, target][keep], drawn_demand[:, target][keep],
+             share[:, target][keep], series, lead, kind[series], before, similar)
+        )  # fmt: skip
+    stacked = np.concatenate([part[2] for part in parts], axis=1)
+    drawn = np.concatenate([part[4] for part in parts])
+    base = distribution.fit_spread(drawn, stacked[profile])
+    factor = np.concatenate(
+        [spread_factor(part[1], base, segments.demand_class(part[1].expected, config.min_days), ahead, part[10])[part[6], part[7]]
+         for part in parts]
+    )  # fmt: skip
+    pretended = [
+        newcomers.pretend(
+            before, similar, partial(_simple, horizon=ahead, names=names, spread=base), dispersion, names,
+            tuple(table[:, origin : origin + ahead] for table in (panel.sales, drawn_demand, share)), whole, base, seed,
+        )
+        for origin, *_, before, similar in parts
+    ]  # fmt: skip
+    size = np.concatenate([distribution.selling_day(part[1].expected)[part[6]] for part in parts])
+    lead = np.concatenate([part[7] for part in parts])
+    series = np.concatenate([part[6] for part in parts])
+    held = HeldOut(
+        stacked,
+        np.concatenate([part[3] for part in parts]),
+        drawn,
+        np.concatenate([part[5] for part in parts]),
+        np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),
+        series,
+        lead,
+        np.concatenate([part[8] for part in parts]),
+        segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
+        whole[series],
+        factor,
+        size,
+    )
+    return held, base, pretended
+
+
+def _simple(panel: Panel, demand: Demand, horizon: int, names: tuple[str, ...], spread: Spread):
+    """What the models that need no training say, [M, N, H], 0 for the others; and the series' own variance [N] against `spread`."""
+    means = means_at(panel, demand, panel.days, horizon, None, None, names, statistical.METHODS)
+    return means, _own(distribution.own_ratio, demand.expected, spread)
+
+
+def dependence_of(held: HeldOut, lessons: Lessons) -> Dependence:
+    """The dependence template under which sums of the blend's paths are right at the held-out origins."""
+    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    # Whole stretches, and no more than are used.
+    held = held.take(np.isin(stretch, np.random.default_rng(0).permutation(stretch.max(initial=-1) + 1)[:STRETCHES]))
+    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
+    told = heldout.quantiles_of(
+        lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size
+    )
+    form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
+    actual, means = np.full(form, np.nan, np.float32), np.zeros(form, np.float32)
+    quantiles = np.zeros((*form, told.shape[1]), np.float32)
+    actual[stretch, held.lead], means[stretch, held.lead], quantiles[stretch, held.lead] = held.drawn, mean, told
+    return fit_dependence(quantiles, actual, means)
