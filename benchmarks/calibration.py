@@ -75,8 +75,7 @@ def _sums(data: DataSet, origin: Origin, model: str, days: int) -> np.ndarray:
     """Counts of the sums over the first `days` days, each over the days on which the series is judged."""
     told = origin.told[model]
     told = told[told["date"] <= origin.end + pd.Timedelta(days=days)].assign(model=model)
-    dependence = origin.sales_dependence if model == "sales" else origin.dependence
-    paths = sample_paths(told, PATHS, seed=0, dependence=dependence, model=model)
+    paths = sample_paths(told, PATHS, seed=0, dependence=origin.dependence[model], model=model)
     actual = data.truth(model, told, origin.future).pivot(index=KEY, columns="date", values="y")
     actual = actual.reindex(index=pd.MultiIndex.from_frame(paths.keys), columns=paths.dates).to_numpy(float)
     judged = np.isfinite(actual)

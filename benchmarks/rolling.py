@@ -25,14 +25,13 @@ FEW = " (AutoETS's series)"
 class Origin:
     """`end`: the last day known. `told`: by model, sku, location, date, mean and quantiles of the days after it, of the
     series that we forecast. `future`: the rows to come. `classes`: sku, location and the demand class of what was sold.
-    `dependence`, `weights`: of our blend; `sales_dependence`: of `sales`."""
+    `dependence`: by model, of those whose sums are judged; `weights`: of our blend."""
 
     end: pd.Timestamp
     told: dict[str, pd.DataFrame]
     future: pd.DataFrame
     classes: pd.DataFrame
-    dependence: Dependence
-    sales_dependence: Dependence | None
+    dependence: dict[str, Dependence]
     weights: pd.DataFrame
 
 
@@ -68,15 +67,10 @@ def _at(
     last = end + pd.Timedelta(days=horizon)
     told = {name: part[part["date"] <= last].merge(covered) for name, part in told.items()}
     print(f"# {data.name} {end:%Y-%m-%d}: {', '.join(took)}", flush=True)
-    return Origin(
-        end,
-        told,
-        future[future["date"] <= last],
-        _classes(history, config),
-        ours.dependence,
-        ours.sales_dependence,
-        ours.weights,
-    )
+    dependence = {"blend": ours.dependence}
+    if ours.sales_dependence is not None:
+        dependence["sales"] = ours.sales_dependence
+    return Origin(end, told, future[future["date"] <= last], _classes(history, config), dependence, ours.weights)
 
 
 def _classes(history: pd.DataFrame, config: ForecastConfig) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def _origin(end: str, rng: np.random.Generator, common: float, told: Dependence,
     said = dict(zip(QUANTILE_COLUMNS, gamma.ppf(LEVEL, 4.0), strict=True))
     return Origin(
         pd.Timestamp(end), {"blend": rows.assign(model="blend", mean=4.0, **said)}, future,
-        keys.assign(**{"class": "smooth"}), told, None, pd.DataFrame(),
+        keys.assign(**{"class": "smooth"}), {"blend": told}, pd.DataFrame(),
     )  # fmt: skip
 
 

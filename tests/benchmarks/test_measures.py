@@ -23,7 +23,7 @@ def _origin(end: str, means: dict[str, float]) -> Origin:
     future = pd.DataFrame({"sku": "A", "location": "L", "date": dates, "quantity": 10.0})
     classes = pd.DataFrame({"sku": ["A"], "location": ["L"], "class": ["smooth"]})
     weights = pd.DataFrame({"segment": ["smooth"], "week": [1], "model": ["lstm"], "weight": [0.3]})
-    return Origin(pd.Timestamp(end), _told(means, dates), future, classes, Dependence(), None, weights)
+    return Origin(pd.Timestamp(end), _told(means, dates), future, classes, {"blend": Dependence()}, weights)
 
 
 def _judge(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]:
