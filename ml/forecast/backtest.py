@@ -15,10 +15,9 @@ from ml.demand import Demand, exposed, recover_demand
 from ml.forecast import distribution, heldout, newcomers, segments, statistical
 from ml.forecast.distribution import Spread
 from ml.forecast.features import FeatureBuilder
-from ml.forecast.heldout import BASELINE, LEARNED, HeldOut, Lessons
+from ml.forecast.heldout import BASELINE, LEARNED, HeldOut
 from ml.forecast.launch import LAUNCH, Similar, study
 from ml.forecast.panel import Panel
-from ml.forecast.paths import STRETCHES, Dependence, fit_dependence
 
 _FACTOR_DAYS = 56
 # A forecast this many times above the highest day on record is a fault of a model, not demand.
@@ -151,20 +150,3 @@ def _simple(panel: Panel, demand: Demand, horizon: int, names: tuple[str, ...], 
     """What the models that need no training say, [M, N, H], 0 for the others; and the series' own variance [N] against `spread`."""
     means = means_at(panel, demand, panel.days, horizon, None, None, names, statistical.METHODS)
     return means, _own(distribution.own_ratio, demand.expected, spread)
-
-
-def dependence_of(held: HeldOut, lessons: Lessons) -> Dependence:
-    """The dependence template under which sums of the blend's paths are right at the held-out origins."""
-    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
-    # Whole stretches, and no more than are used.
-    held = held.take(np.isin(stretch, np.random.default_rng(0).permutation(stretch.max(initial=-1) + 1)[:STRETCHES]))
-    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
-    mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
-    told = heldout.quantiles_of(
-        lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size
-    )
-    form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
-    actual, means = np.full(form, np.nan, np.float32), np.zeros(form, np.float32)
-    quantiles = np.zeros((*form, told.shape[1]), np.float32)
-    actual[stretch, held.lead], means[stretch, held.lead], quantiles[stretch, held.lead] = held.drawn, mean, told
-    return fit_dependence(quantiles, actual, means)

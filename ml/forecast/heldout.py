@@ -16,6 +16,7 @@ from ml.forecast.blend import earned_weights, even_weights
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
 from ml.forecast.launch import LAUNCH
+from ml.forecast.paths import STRETCHES, Dependence, fit_dependence
 from ml.forecast.segments import CLASSES, SHORT
 
 WEEKS = 4
@@ -246,6 +247,21 @@ def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
     quantiles[:, middle] = value
     quantiles[:, middle + 1 :] = np.maximum(quantiles[:, middle + 1 :], value[:, None])
     return quantiles
+
+
+def learn_dependence(held: HeldOut, lessons: Lessons) -> Dependence:
+    """The dependence template under which sums of the blend's paths are right at the held-out origins."""
+    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    # Whole stretches, and no more than are used.
+    held = held.take(np.isin(stretch, np.random.default_rng(0).permutation(stretch.max(initial=-1) + 1)[:STRETCHES]))
+    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
+    told = quantiles_of(lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size)
+    form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
+    actual, means = np.full(form, np.nan, np.float32), np.zeros(form, np.float32)
+    quantiles = np.zeros((*form, told.shape[1]), np.float32)
+    actual[stretch, held.lead], means[stretch, held.lead], quantiles[stretch, held.lead] = held.drawn, mean, told
+    return fit_dependence(quantiles, actual, means)
 
 
 def default_lessons(names: tuple[str, ...]) -> Lessons:

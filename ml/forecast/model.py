@@ -14,7 +14,7 @@ import pandas as pd
 
 from ml.demand import Demand, recover_demand
 from ml.forecast import heldout, newcomers, segments, statistical
-from ml.forecast.backtest import as_of, dependence_of, hold_out, means_at, spread_factor
+from ml.forecast.backtest import as_of, hold_out, means_at, spread_factor
 from ml.forecast.boosted import Boosted, fit_boosted
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
@@ -177,7 +177,7 @@ def _train(
         of_newcomers = newcomers.learn(pretended, held, lessons, names, seed)
         clock.mark("blend and calibration")
         scores = heldout.score(heldout.sample(held, seed), names, seed)
-        dependence = dependence_of(held, lessons)
+        dependence = heldout.learn_dependence(held, lessons)
         clock.mark("scores")
     else:
         notes.append("the history is too short to hold days out: the weekday profile is used with wide intervals")
