@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from ml.demand import Demand, exposed, recover_demand
-from ml.forecast import distribution, heldout, newcomers, segments, statistical
+from ml.forecast import distribution, newcomers, segments, statistical
 from ml.forecast.distribution import Spread
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.heldout import BASELINE, LEARNED, HeldOut
