@@ -75,6 +75,7 @@ def save(model, folder) -> Path:
         "timings": model.timings,
         "boosted_names": list(model.boosted.names) if model.boosted else None,
         "boosted_damping": model.boosted.damping if model.boosted else None,
+        "boosted_scale": model.boosted.scale if model.boosted else None,
     }
     (folder / "model.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
     if model.boosted:
@@ -121,7 +122,9 @@ def load(folder):
 
         booster = xgboost.Booster()
         booster.load_model(folder / "booster.ubj")
-        boosted = Boosted(booster, tuple(content["boosted_names"]), content["boosted_damping"])
+        boosted = Boosted(
+            booster, tuple(content["boosted_names"]), content["boosted_damping"], content["boosted_scale"]
+        )
     recurrent = None
     if "network.safetensors" in manifest["files"]:
         from ml.forecast.recurrent import Recurrent

@@ -13,7 +13,7 @@ import numpy as np
 
 from ml.forecast.config import BoostedConfig
 from ml.forecast.features import Block
-from ml.forecast.sample import LARGEST, POWER, Sample
+from ml.forecast.sample import LARGEST, POWER, Sample, matching
 
 if TYPE_CHECKING:
     import xgboost
@@ -25,11 +25,13 @@ _LEAST_ROWS = 500
 
 @dataclass
 class Boosted:
-    """A trained booster, the names of the features it expects, and how far common drifts were taken out of its targets."""
+    """A trained booster, the names of the features it expects, how far common drifts were taken out of its targets, and the
+    factor after which its predictions sum to them."""
 
     booster: xgboost.Booster
     names: tuple[str, ...]
     damping: float = 0.0
+    scale: float = 1.0
 
     def predict(self, block: Block) -> np.ndarray:
         """Mean demand [N, H] of the block's days."""
@@ -38,7 +40,7 @@ class Boosted:
             return np.zeros((0, horizon), np.float32)
         self._use_threads(count * horizon)
         mean = self.booster.inplace_predict(self._matrix(block), validate_features=False).reshape(count, horizon)
-        return np.minimum(mean, LARGEST) * block.level[:, None] * block.drift**self.damping
+        return np.minimum(mean, LARGEST) * self._unit(block)
 
     def factors(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Mean demand [N, H] as `predict` gives it, and the logarithm of the factor that each feature of `names` multiplies
@@ -49,8 +51,12 @@ class Boosted:
         self._use_threads(shape[0] * shape[1] * _SHAPLEY_COST)
         shapley = self.booster.predict(xgboost.DMatrix(self._matrix(block)), pred_contribs=True)
         mean = np.minimum(np.exp(shapley.sum(1)), LARGEST).reshape(shape)
-        mean = mean * block.level[:, None] * block.drift**self.damping
+        mean = mean * self._unit(block)
         return mean.astype(np.float64), shapley[:, :-1].reshape(*shape, -1).astype(np.float64)
+
+    def _unit(self, block: Block) -> np.ndarray:
+        """Demand [N, 1] that a prediction of 1 stands for."""
+        return block.level[:, None] * block.drift**self.damping * self.scale
 
     def _matrix(self, block: Block) -> np.ndarray:
         """The block's features [N * H, F] in the order the booster knows."""
@@ -69,9 +75,8 @@ def fit_boosted(sample: Sample, config: BoostedConfig, seed: int) -> Boosted | N
     if len(target) < _LEAST_ROWS or not target.any():
         return None
     workers = threads() if len(target) > _ROWS_FOR_THREADS else 1
-    data = xgboost.QuantileDMatrix(
-        sample.values[seen], target, weight=sample.weight[seen], max_bin=128, nthread=workers
-    )
+    values, weight = sample.values[seen], sample.weight[seen]
+    data = xgboost.QuantileDMatrix(values, target, weight=weight, max_bin=128, nthread=workers)
     parameters = {
         "objective": "reg:tweedie",
         "tweedie_variance_power": POWER,
@@ -86,7 +91,9 @@ def fit_boosted(sample: Sample, config: BoostedConfig, seed: int) -> Boosted | N
         "seed": seed,
         "nthread": workers,
     }
-    return Boosted(xgboost.train(parameters, data, config.rounds), sample.names, sample.damping)
+    booster = xgboost.train(parameters, data, config.rounds)
+    scale = matching(target, booster.inplace_predict(values, validate_features=False), weight)
+    return Boosted(booster, sample.names, sample.damping, scale)
 
 
 def threads() -> int:

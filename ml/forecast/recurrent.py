@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from ml.forecast.config import RecurrentConfig
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import Block
 from ml.forecast.panel import Panel
-from ml.forecast.sample import LARGEST, POWER, Sample
+from ml.forecast.sample import LARGEST, POWER, Sample, matching
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +37,7 @@ _LARGEST_PAST, _LARGEST_TARGET = 10.0, 10.0
 _CALENDAR = 4
 _FURTHEST = 5.0
 _PREDICT_BATCH = 2048
+_MATCHED = 20_000
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Scaling:
 
 @dataclass
 class Recurrent:
-    """A trained network with what is needed to feed it: `names` of the features its decoder sees, and how far common drifts
-    were taken out of its targets."""
+    """A trained network with what is needed to feed it: `names` of the features its decoder sees, how far common drifts
+    were taken out of its targets, and the factor after which its predictions sum to them."""
 
     network: torch.nn.Module
     horizon: int
@@ -60,23 +61,29 @@ class Recurrent:
     scaling: Scaling
     names: tuple[str, ...]
     damping: float
+    scale: float = 1.0
 
     def predict(self, panel: Panel, demand: np.ndarray, origin: int, block: Block) -> np.ndarray:
         """Mean demand [N, H] of the block's days, which follow day `origin`."""
+        series = np.arange(len(block.level))
+        mean = self.relative(panel, demand, series, np.full_like(series, origin), block.ordered(self.names))
+        return np.minimum(mean, LARGEST) * block.level[:, None] * block.drift**self.damping * self.scale
+
+    def relative(
+        self, panel: Panel, demand: np.ndarray, series: np.ndarray, origin: np.ndarray, features: np.ndarray
+    ) -> np.ndarray:
+        """What the network says [B, H] of the days with these `features` [B, H, F] after B origins of B series."""
         import torch
 
         device = _device(self.config)
         windows = Windows(panel, demand, self.config, self.scaling, device)
-        mean = np.empty(block.values.shape[:2], np.float32)
-        features = block.ordered(self.names)
+        said = np.empty(features.shape[:2], np.float32)
         with torch.no_grad(), _threads(threads()), _running_on(self.network.eval(), device):
-            for start in range(0, len(mean), _PREDICT_BATCH):
+            for start in range(0, len(said), _PREDICT_BATCH):
                 part = slice(start, start + _PREDICT_BATCH)
-                ahead = torch.from_numpy(features[part]).to(device)
-                series = torch.arange(start, start + len(ahead), device=device)
-                told = _output(self.network, windows.cut(series, torch.full_like(series, origin)), ahead)
-                mean[part] = told.cpu().numpy()
-        return np.minimum(mean, LARGEST) * block.level[:, None] * block.drift**self.damping
+                whose, when, ahead = (torch.from_numpy(given[part]).to(device) for given in (series, origin, features))
+                said[part] = _output(self.network, windows.cut(whose, when), ahead).cpu().numpy()
+        return said
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, everything else as JSON."""
@@ -84,7 +91,7 @@ class Recurrent:
 
         save_file({k: v.detach().contiguous() for k, v in self.network.state_dict().items()}, folder / _WEIGHTS)
         content = {"horizon": self.horizon, "config": self.config.model_dump(), "scaling": asdict(self.scaling)}
-        content |= {"names": list(self.names), "damping": self.damping}
+        content |= {"names": list(self.names), "damping": self.damping, "scale": self.scale}
         (folder / _SHAPE).write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -97,7 +104,7 @@ class Recurrent:
         scaling = Scaling(known, past, stored["share"], tuple(stored["level"]))
         network = _network(config, content["horizon"], scaling, len(names), seed=0)
         network.load_state_dict(load_file(folder / _WEIGHTS))
-        return cls(network, content["horizon"], config, scaling, names, content["damping"])
+        return cls(network, content["horizon"], config, scaling, names, content["damping"], content["scale"])
 
 
 def fit_recurrent(
@@ -117,7 +124,9 @@ def fit_recurrent(
     _set_scale(network, moments)
     model = Recurrent(network, horizon, config, scaling, sample.names, sample.damping)
     _train(model, panel, demand, sample, seed)
-    return model
+    some = np.random.default_rng(seed).permutation(len(sample.series))[:_MATCHED]
+    said = model.relative(panel, demand, sample.series[some], sample.origin[some], sample.values[some])
+    return replace(model, scale=matching(sample.target[some], said, sample.weight[some]))
 
 
 class Windows:

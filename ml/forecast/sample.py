@@ -91,6 +91,15 @@ def draw_sample(
     return Sample(series, origin, values, target, weight, names, damped)
 
 
+def matching(target: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> float:
+    """The factor after which predictions sum to their targets, both weighted.
+
+    Learning in small steps from a skewed target stops below its mean, the further the more of it a few days hold.
+    """
+    told, sold = float((weight * predicted).sum()), float((weight * target).sum())
+    return float(np.clip(sold / told, 0.5, 2.0)) if told > 0 and sold > 0 else 1.0
+
+
 def _padded(values: np.ndarray, short: tuple[tuple[int, int], ...]) -> np.ndarray:
     """Windows that reach the end of the history have fewer lead days; what is missing weighs 0."""
     return np.pad(values, (*short, *[(0, 0)] * (values.ndim - 2))).astype(np.float32)

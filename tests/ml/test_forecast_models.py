@@ -16,6 +16,7 @@ from ml.forecast import (
     BoostedConfig,
     ForecastConfig,
     RecurrentConfig,
+    boosted,
     drift,
     load,
     predict,
@@ -86,6 +87,23 @@ def test_the_lstm_forecasts_tomorrow_from_today():
     model.network.eval()
     before, after = (recurrent._output(model.network, given, features).detach().numpy() for given in (past, other))
     assert (np.abs(after - before).mean(0) > 1e-5).all()  # on every lead day, the first too
+
+
+def test_predictions_of_the_days_learned_from_sum_to_what_was_sold():
+    """Few days hold most of what lumpy products sell; learning in small steps stops below their mean."""
+    rng = np.random.default_rng(3)
+    frame = weekly(60, 120).drop(columns=["promo", "weather"])
+    frame["quantity"] = np.where(rng.random(len(frame)) < 0.15, np.rint(rng.lognormal(1, 1.2, len(frame))), 0)
+    panel = build_panel(frame, None, 0, Columns(), ForecastConfig())
+    demand = recover_demand(panel.sales)
+    sample = draw_sample(FeatureBuilder(panel, demand.expected), BoostedConfig(), 14, 0, demand.dispersion)
+    trees = boosted.fit_boosted(sample, BoostedConfig(rounds=60), 0)
+    seen = sample.weight > 0
+    told = trees.booster.inplace_predict(sample.values[seen], validate_features=False)
+    assert trees.scale > 1.02
+    assert np.average(trees.scale * told, weights=sample.weight[seen]) == pytest.approx(
+        np.average(sample.target[seen], weights=sample.weight[seen]), rel=1e-4
+    )
 
 
 def test_a_rise_seen_once_is_not_forecast_to_go_on_while_one_seen_often_is():
