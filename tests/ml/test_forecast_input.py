@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ml.forecast import BoostedConfig, ForecastConfig, ForecastError, RecurrentConfig, train
 from ml.forecast import forecast as run
+from ml.forecast.calendar import add_calendar
 from ml.forecast.config import QUANTILE_COLUMNS
 
 QUICK = ForecastConfig(boosted=BoostedConfig(rounds=10, rows=5_000, depth=3), recurrent=RecurrentConfig(enabled=False))
@@ -104,6 +105,49 @@ def test_a_spike_in_every_series_does_not_either():
         frame.loc[frame.index[number * 3], "quantity"] = 10**9
     blend = check(run(pd.concat(series), horizon=14, config=QUICK), 30)
     assert blend[["mean", "q99"]].to_numpy().max() < 100
+
+
+@pytest.mark.parametrize("quantities", [[1, 0, 2, *[0] * 30, 1e9, *[0] * 20], [2, 1e9], [*[1, 0, 0] * 8, 1e9, 0, 1e9]])
+def test_nor_does_one_among_few_days_that_sold(quantities):
+    company = steady()
+    last = company[0]["date"].max()
+    odd = rows(quantities, sku="ODD").assign(date=lambda f: f["date"] + (last - f["date"].max()))
+    blend = check(run(pd.concat([odd, *company]), horizon=14, config=QUICK), 31)
+    assert blend[["mean", "q99"]].to_numpy().max() < 150
+
+
+@pytest.mark.parametrize("known", [2, 7, 14, 27])
+def test_a_new_product_that_sells_0_to_4_among_products_that_sell_thousands(known):
+    rng = np.random.default_rng(0)
+    company = [rows(rng.integers(2_000, 8_000, 90), sku=f"P{i:02d}", location=f"S{i % 3}") for i in range(30)]
+    new = rows(rng.integers(0, 5, known), sku="NEW", location="S1")
+    new["date"] += company[0]["date"].max() - new["date"].max()
+    blend = check(run(pd.concat([new, *company]), horizon=14, config=QUICK), 31)
+    assert blend.loc[blend["sku"] == "NEW", ["mean", "q99"]].to_numpy().max() < 20
+    assert blend.loc[blend["sku"] != "NEW", "mean"].mean() == pytest.approx(5_000, rel=0.1)
+
+
+@pytest.mark.parametrize("number", [1e16, 1e38, 1e300])
+def test_numbers_that_are_no_measurement_are_not_known(number):
+    series = [frame.astype({"quantity": float}) for frame in steady()]
+    series[3].loc[series[3].index[40], "quantity"] = number
+    history = pd.concat(series).assign(promo=lambda f: np.where(f["sku"] == "P04", number, 1.0))
+    days = pd.date_range(history["date"].max() + pd.Timedelta(days=1), periods=14)
+    future = history[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
+    result = run(history, future.assign(promo=number), horizon=14, known_future=["promo"], config=QUICK)
+    assert check(result, 30)["q99"].max() < 100
+    assert any("1 history rows without" in note for note in result.notes)
+
+
+def test_days_are_the_local_ones_where_summer_and_winter_have_other_offsets():
+    plain = pd.concat(steady(series=3))
+    offset = np.where(plain["date"] < "2025-03-30", "+01:00", "+02:00")
+    told = plain.assign(date=plain["date"].dt.strftime("%Y-%m-%dT00:00:00") + offset)
+    pd.testing.assert_frame_equal(
+        run(told, horizon=7, config=QUICK).forecasts, run(plain, horizon=7, config=QUICK).forecasts
+    )
+    with_days = add_calendar(told, None, 7, ["DE"])
+    assert with_days.history["date"].tolist() == plain["date"].tolist()
 
 
 def test_repeated_rows_count_once_and_parts_of_a_day_are_added():
