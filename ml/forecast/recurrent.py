@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import random
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,8 @@ class Recurrent:
         import torch
 
         device = _device(self.config)
-        windows = Windows(panel, demand, self.config, self.scaling, device)
+        since = max(origin - self.config.window, 0)
+        windows = Windows(panel, demand, self.config, self.scaling, device, slice(since, origin))
         mean = np.empty(block.values.shape[:2], np.float32)
         features = block.ordered(self.names)
         with torch.no_grad(), _threads(threads()), _running_on(self.network.eval(), device):
@@ -74,7 +76,7 @@ class Recurrent:
                 part = slice(start, start + _PREDICT_BATCH)
                 ahead = torch.from_numpy(features[part]).to(device)
                 series = torch.arange(start, start + len(ahead), device=device)
-                told = _output(self.network, windows.cut(series, torch.full_like(series, origin)), ahead)
+                told = _output(self.network, windows.cut(series, torch.full_like(series, origin - since)), ahead)
                 mean[part] = told.cpu().numpy()
         return np.minimum(mean, LARGEST) * block.level[:, None] * block.drift**self.damping
 
@@ -121,17 +123,28 @@ def fit_recurrent(
 
 
 class Windows:
-    """Cuts what the encoder reads out of a panel, as tensors on the device that the network runs on."""
+    """Cuts what the encoder reads out of the days `span` of a panel, as tensors on the device that the network runs on.
+
+    Origins count from the first day of the span: one origin needs no more than its own window of a long history.
+    """
 
     def __init__(
-        self, panel: Panel, demand: np.ndarray, config: RecurrentConfig, scaling: Scaling, device: torch.device
+        self,
+        panel: Panel,
+        demand: np.ndarray,
+        config: RecurrentConfig,
+        scaling: Scaling,
+        device: torch.device,
+        span: slice = slice(None),
     ):
         import torch
 
         self.window, self.scaling = config.window, scaling
-        pad, days = config.window, demand.shape[1]
+        start, stop, _ = span.indices(demand.shape[1])
+        span, pad, days = slice(start, stop), config.window, stop - start
+        demand = demand[:, span]
         first = int(panel.dates[:1].astype("datetime64[D]").astype(int)[0]) if len(panel.dates) else 0
-        angle = 2 * np.pi * (np.arange(first - pad, first + days) % 7) / 7
+        angle = 2 * np.pi * (np.arange(first + start - pad, first + stop) % 7) / 7
         calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1)
 
         def padded(values: np.ndarray) -> np.ndarray:
@@ -140,11 +153,11 @@ class Windows:
         seen = np.isfinite(demand)
         past = [padded(seen)]
         if scaling.share:
-            past.append(padded(panel.stocked[:, :days]))
+            past.append(padded(panel.stocked[:, span]))
         for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
-            past.append(padded(_scaled(values[:, :days], centre, spread)))
+            past.append(padded(_scaled(values[:, span], centre, spread)))
         known = [
-            padded(_scaled(values[:, :days], centre, spread))
+            padded(_scaled(values[:, span], centre, spread))
             for (centre, spread), values in zip(scaling.known, panel.known, strict=True)
         ]
         on_device = {
@@ -236,7 +249,7 @@ def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, features: 
     # They set their levels when they are imported.
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    state = np.random.get_state()
+    state, plain = np.random.get_state(), random.getstate()
     with torch.random.fork_rng():
         network = LSTM(
             h=horizon,
@@ -259,6 +272,7 @@ def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, features: 
         )  # fmt: skip
         _set_scale(network, [(0.0, 1.0)] * features)
     np.random.set_state(state)
+    random.setstate(plain)
     return network
 
 
