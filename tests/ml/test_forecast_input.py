@@ -181,6 +181,15 @@ def test_a_discontinued_series_is_withheld_with_its_reason():
     assert "no row since 2024-07-10" in result.withheld["reason"].iloc[0]
 
 
+def test_a_shop_whose_every_product_is_new():
+    old = [frame.assign(sku="OLD " + frame["sku"]) for frame in steady()]
+    new = [rows([1, 0, 3, 2], sku=f"N{i}", start="2025-07-01") for i in range(25)]
+    result = run(pd.concat([*old, *new]), horizon=14, config=QUICK)
+    assert check(result, 25)["mean"].mean() == pytest.approx(1.5, rel=0.5)
+    assert len(result.withheld) == 30
+    assert any("too short to hold days out" in note for note in result.notes)
+
+
 def test_future_days_that_are_missing_and_covariates_that_are_null():
     history = pd.concat(steady()).assign(promo=lambda f: (f["date"].dt.day % 5 == 0) * 1.0, nothing=np.nan)
     days = pd.date_range(history["date"].max() + pd.Timedelta(days=1), periods=14)
