@@ -21,7 +21,7 @@ import pandas as pd
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
 from ml.forecast.errors import ArtefactError, OtherVersionError
-from ml.forecast.heldout import Lessons
+from ml.forecast.heldout import SCORE_COLUMNS, Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
@@ -137,7 +137,7 @@ def load(folder):
     return Model(
         columns, content["horizon"], ForecastConfig(**content["config"]), content["seed"], content["missing_days"],
         tuple(content["dispersion"]), content["categories"], tuple(content["names"]), lessons,
-        Spread(**content["base_spread"]), Dependence(**content["dependence"]), pd.DataFrame(content["scores"]),
+        Spread(**content["base_spread"]), Dependence(**content["dependence"]), pd.DataFrame(content["scores"], columns=SCORE_COLUMNS),
         of_newcomers, boosted, recurrent, tuple(content["notes"]), manifest["data_sha256"], manifest["trained_until"], content["timings"],
     )  # fmt: skip
 
@@ -148,7 +148,7 @@ def read_scores(folder) -> pd.DataFrame:
     path, expected = folder / "model.json", read_manifest(folder)["files"]["model.json"]
     if not path.is_file() or _sha256(path) != expected:
         raise ArtefactError(f"The file {path} is not the one that was saved; train the model again.")
-    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["scores"])
+    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["scores"], columns=SCORE_COLUMNS)
 
 
 def read_manifest(folder) -> dict:

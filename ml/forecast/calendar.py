@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.errors import ForecastError
+from ml.forecast.panel import read_dates
 
 HOLIDAY_COLUMNS = ("holiday", "makeup_day", "holiday_ahead", "holiday_behind")
 NEW_YEAR_COLUMNS = ("new_year_ahead", "new_year_behind")
@@ -202,14 +203,10 @@ def _with_days(frame: pd.DataFrame, what: str) -> pd.DataFrame:
             f"The {what} has a column {there[0]} already; name it among the known-future columns or ask for the calendar,"
             " not both."
         )
-    dates = frame["date"]
-    try:
-        dates = pd.to_datetime(dates, format=None if dates.dtype.kind == "M" else "ISO8601")
-    except (ValueError, TypeError) as error:
-        raise ForecastError(f"The {what}'s column date holds a value that is not a date such as 2025-01-31.") from error
+    dates = read_dates(frame["date"], what)
     if not dates.notna().any():
         raise ForecastError(f"The {what} has no row with a date.")
-    return frame.assign(date=dates.dt.tz_localize(None))
+    return frame.assign(date=dates)
 
 
 def _is_in(days: np.ndarray, wanted: set[dt.date]) -> np.ndarray:

@@ -18,7 +18,9 @@ variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et
     E[lambda | days] = (1 / C + S / phi) / (1 / (C M) + A / phi),   CV^2[lambda | days] = 1 / (1 / C + S / phi)        (2)
 
 with S sold over the exposure A = sum of index * curve * share, and phi the variance of S per unit of its mean. No day gives
-the prior; each day narrows it.
+the prior; each day narrows it. Where all others sell hundreds alike, that prior is so sure of itself that the days of one that
+sells two would hardly be heard. Sales as low as are improbable under it (the predictive check of Box 1980) therefore widen it:
+C is then what their distance says.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import gammainc
 
 from ml.demand import exposed
 from ml.forecast import distribution
@@ -46,6 +49,8 @@ _LEAST_SETTLED = 14
 _LEAST_LAUNCHES = 5
 _BINS = np.array([0, 1, 2, 4, 7, 10, 14, 21, SETTLED])
 _VAGUE = 4.0
+# A prior is doubted where a series' own days are less probable under it than this.
+_IMPROBABLE = 0.001
 _MOST_CELLS = 200_000
 
 
@@ -160,9 +165,16 @@ class Similar:
     def _posterior(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray]:
         """Equation (2)."""
         total, days = sold.sum(1), exposure.sum(1)
-        level = mean
+        usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
+        share, noise = _ratio(total, days * mean), _ratio(usual, days * mean)
+        shape = 1 / (squared + noise)
+        doubted = (days > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
+        squared = np.where(doubted, np.maximum((1 - share) ** 2 - noise, squared), squared)
+        # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
+        own = np.where(doubted, usual * np.maximum(share, _IMPROBABLE), np.inf)
+        level = np.where(doubted, total / np.maximum(days, 1e-9), mean)
         for _ in range(3):
-            phi = self.lasting * _variance_per_unit(level, exposure, self.spread)
+            phi = np.minimum(self.lasting * _variance_per_unit(level, exposure, self.spread), own)
             evidence = 1 / squared + total / phi
             level = evidence / (1 / (squared * mean) + days / phi)
         return level, 1 / evidence

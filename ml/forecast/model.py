@@ -168,11 +168,14 @@ def _train(
         *(["lstm"] if held_recurrent else []),
         LAUNCH,
     )
+    held = None
     if found and len(usable):
         held, base_spread, pretended = hold_out(
             panel, recovered, found, ahead, dispersion, config, held_boosted, held_recurrent, names, seed
         )
         clock.mark("held-out forecasts", f"{held.rows} series-days from {len(found)} origins")
+    # None, too, where all that is sold today began within the days that were held out.
+    if held and held.rows:
         lessons = heldout.learn(held, names, seed)
         of_newcomers = newcomers.learn(pretended, held, lessons, names, seed)
         clock.mark("blend and calibration")

@@ -24,7 +24,7 @@ from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.heldout import BLEND, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.panel import Panel
+from ml.forecast.panel import Panel, read_dates
 from ml.forecast.segments import SHORT
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
@@ -175,7 +175,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     frame = frame[~empty].reset_index(drop=True)
     keys = frame[["sku", "location"]].apply(_text)
     for name in panel.whole_keys:
-        if not keys[name].str.fullmatch(r"-?\d+").all():
+        if not keys[name].astype(str).str.fullmatch(r"-?\d+").all():
             raise ForecastError(f"The newcomers' {name} must be whole numbers, as they are in the history.")
     known = pd.MultiIndex.from_frame(panel.keys)
     old = pd.MultiIndex.from_frame(keys).isin(known) if len(keys) else np.zeros(0, bool)
@@ -186,14 +186,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     next_day = panel.dates[panel.days - 1] + 1
     first_day = np.full(len(keys), next_day, _DAY)
     if "first_day" in frame:
-        try:
-            given = pd.to_datetime(
-                frame["first_day"], format=None if frame["first_day"].dtype.kind == "M" else "ISO8601"
-            )
-        except (ValueError, TypeError) as error:
-            raise ForecastError(
-                "The newcomers' column first_day holds a value that is not a date such as 2025-01-31."
-            ) from error
+        given = read_dates(frame["first_day"], "newcomers", "first_day")
         first_day = np.where(given.isna(), first_day, given.to_numpy().astype(_DAY))
     order = np.lexsort((keys["location"], keys["sku"])) if len(keys) else np.zeros(0, int)
     keys, first_day = keys.iloc[order].reset_index(drop=True), first_day[order]

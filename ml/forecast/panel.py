@@ -5,6 +5,7 @@ Belongs here: reading, cleaning and aligning history and future frames. Does not
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,9 @@ from ml.phantom import phantom_days
 
 _KEY = ["sku", "location"]
 _DAY = np.dtype("datetime64[D]")
+_STRAY_DAYS, _FEW_STRAYS = 366, 0.01
+# Numbers beyond this are no measurement, and their squares would not fit.
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,13 @@ def build_panel(
     if columns.availability:
         stocked = _dense(shape, codes, at, history[columns.availability].to_numpy(np.float64))
         stocked = np.clip(np.nan_to_num(stocked, nan=1.0), 0.0, 1.0)
+        disproved = _disproved(sales, stocked)
+        if disproved.any():
+            stocked[disproved] = 1.0
+            notes.append(
+                f"{int(disproved.sum())} series sold on most days on which {columns.availability} says that they were out of"
+                " stock all day: for them it is not believed"
+            )
         if config.phantom_stock and sales.size:
             places = np.unique(keys["location"].to_numpy(str), return_inverse=True)[1]
             phantom = phantom_days(sales, stocked, places, config.phantom_days)
@@ -184,7 +195,7 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
     repeated = sorted({name for name in wanted if wanted.count(name) > 1})
     if repeated:
         raise ForecastError(f"The column {repeated[0]} is named twice; give each column one role.")
-    dates = _dates(frame["date"], what)
+    dates = read_dates(frame["date"], what).to_numpy().astype(_DAY)
     numbers = {name: _numbers(frame[name], name, what) for name in numeric}
     notes: list[str] = []
     complete = (frame["sku"].notna() & frame["location"].notna()).to_numpy() & ~np.isnat(dates)
@@ -192,6 +203,14 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
         complete &= ~np.isnan(numbers["quantity"])
     if not complete.all():
         notes.append(f"{int((~complete).sum())} {what} rows without sku, location, date or quantity are left out")
+    if is_history:
+        strays = _strays(dates[complete])
+        if len(strays):
+            first, last = strays.min(), strays.max()
+            told = str(first) if first == last else f"{first} to {last}"
+            stray = complete & (dates >= first)
+            notes.append(f"{int(stray.sum())} rows dated more than a year after all others are left out ({told})")
+            complete &= ~stray
     keep = complete
     if is_history and complete.any():
         start = dates[complete].max() - np.timedelta64(newest - 1, "D")
@@ -206,19 +225,25 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
     return _once(pd.DataFrame(kept, copy=False), notes, is_history), notes
 
 
-def _dates(values: pd.Series, what: str) -> np.ndarray:
-    """Days [n]; NaT where there is none."""
+def read_dates(values: pd.Series, what: str, column: str = "date") -> pd.Series:
+    """`values` as days without a time zone, of `column` of the `what`; NaT where there is none. `ForecastError` where one is
+    no date."""
     try:
-        dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
+        with warnings.catch_warnings():
+            # Offsets that differ, as those of summer and winter do, come as objects; the local day is what counts.
+            warnings.simplefilter("ignore", FutureWarning)
+            dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
+        if dates.dtype == object:
+            dates = pd.to_datetime(dates.map(lambda at: at.replace(tzinfo=None), na_action="ignore"))
     except (ValueError, TypeError) as error:
-        raise ForecastError(f"The {what}'s column date holds a value that is not a date such as 2025-01-31.") from error
-    if getattr(dates.dt, "tz", None) is not None:
-        dates = dates.dt.tz_localize(None)
-    return dates.to_numpy().astype(_DAY)
+        raise ForecastError(
+            f"The column {column} of the {what} holds a value that is not a date such as 2025-01-31."
+        ) from error
+    return dates.dt.tz_localize(None)
 
 
 def _numbers(values: pd.Series, name: str, what: str) -> np.ndarray:
-    """Numbers [n] as float32; NaN where there is none. Quantities are float64, so that adding rows up loses nothing."""
+    """Numbers [n] as float32; NaN where there is none or one beyond `_LARGEST`. Quantities are float64, so that adding rows up loses nothing."""
     if values.dtype.kind not in "biuf":
         try:
             values = pd.to_numeric(values)
@@ -228,7 +253,18 @@ def _numbers(values: pd.Series, name: str, what: str) -> np.ndarray:
             ) from error
     with np.errstate(over="ignore"):
         numbers = values.to_numpy("float64" if name == "quantity" else "float32", na_value=np.nan)
-    return numbers if np.isfinite(numbers).all() else np.where(np.isfinite(numbers), numbers, np.nan)
+    usable = np.abs(numbers) <= _LARGEST
+    return numbers if usable.all() else np.where(usable, numbers, np.nan)
+
+
+def _strays(dates: np.ndarray) -> np.ndarray:
+    """Days far behind all others, as a mistyped year makes them: the history must not end on one, for every other series
+    would seem to have ended long before."""
+    days, rows = np.unique(dates, return_counts=True)
+    gaps = np.flatnonzero(np.diff(days) > np.timedelta64(_STRAY_DAYS, "D"))
+    if not len(gaps) or rows[gaps[0] + 1 :].sum() > _FEW_STRAYS * rows.sum():
+        return days[:0]
+    return days[gaps[0] + 1 :]
 
 
 def _once(frame: pd.DataFrame, notes: list[str], is_history: bool) -> pd.DataFrame:
@@ -294,21 +330,31 @@ def _stack(shape, codes, at, history: pd.DataFrame, names: Sequence[str]) -> np.
     return np.stack([_dense(shape, codes, at, history[name].to_numpy(np.float64)) for name in names])
 
 
+def _disproved(sales: np.ndarray, stocked: np.ndarray) -> np.ndarray:
+    """Series [N] whose sales contradict their in-stock share: where it is a constant 0, say, nothing could have sold."""
+    out = (stocked <= 0) & np.isfinite(sales)
+    return (out.sum(1) >= 7) & (2 * (out & (sales > 0)).sum(1) > out.sum(1))
+
+
 def _cut_spikes(sales: np.ndarray, factor: float) -> tuple[np.ndarray, int]:
     """Cut days far above the series' usual selling day (the mean of its selling days without the largest tenth).
 
-    A wrong decimal point or a cancelled bulk order must not set the level of a product that sells 0 to 4. Series with
-    fewer than four selling days are judged by nothing but themselves and stay.
+    A wrong decimal point or a cancelled bulk order must not set the level of a product that sells 0 to 4. Where there are
+    several, that mean is theirs: it counts as the factor times the median at most. Of fewer than four selling days the median
+    alone tells; one alone is judged by nothing and stays.
     """
     positive = np.where(sales > 0, sales, np.nan)
     count = np.isfinite(positive).sum(1)
-    enough = np.flatnonzero(count >= 4)
+    enough = np.flatnonzero(count >= 2)
     if not len(enough):
         return sales, 0
     ordered = np.sort(positive[enough].astype(np.float64), axis=1)  # NaN last
     kept = count[enough] - np.maximum(1, count[enough] // 10)
     totals = np.cumsum(np.nan_to_num(ordered), axis=1)
-    limit = factor * totals[np.arange(len(enough)), kept - 1] / kept
+    row = np.arange(len(enough))
+    median = ordered[row, (count[enough] - 1) // 2]
+    usual = np.minimum(totals[row, kept - 1] / kept, factor * median)
+    limit = factor * np.where(count[enough] >= 4, usual, median)
     # What sells whole units is still seen to do so after the cut: its quantiles are whole, and 0 where most days are.
     limit = np.where((np.nan_to_num(sales[enough]) % 1 == 0).all(1), np.rint(limit), limit)
     high = sales[enough] > limit[:, None]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,18 +66,17 @@ class Recurrent:
 
     def predict(self, panel: Panel, demand: np.ndarray, origin: int, block: Block) -> np.ndarray:
         """Mean demand [N, H] of the block's days, which follow day `origin`."""
+        since = max(origin - self.config.window, 0)
+        windows = Windows(panel, demand, self.config, self.scaling, _device(self.config), slice(since, origin))
         series = np.arange(len(block.level))
-        mean = self.relative(panel, demand, series, np.full_like(series, origin), block.ordered(self.names))
+        mean = self.relative(windows, series, np.full_like(series, origin - since), block.ordered(self.names))
         return np.minimum(mean, LARGEST) * block.level[:, None] * block.drift**self.damping * self.scale
 
-    def relative(
-        self, panel: Panel, demand: np.ndarray, series: np.ndarray, origin: np.ndarray, features: np.ndarray
-    ) -> np.ndarray:
+    def relative(self, windows: Windows, series: np.ndarray, origin: np.ndarray, features: np.ndarray) -> np.ndarray:
         """What the network says [B, H] of the days with these `features` [B, H, F] after B origins of B series."""
         import torch
 
         device = _device(self.config)
-        windows = Windows(panel, demand, self.config, self.scaling, device)
         said = np.empty(features.shape[:2], np.float32)
         with torch.no_grad(), _threads(threads()), _running_on(self.network.eval(), device):
             for start in range(0, len(said), _PREDICT_BATCH):
@@ -123,24 +123,36 @@ def fit_recurrent(
         moments = [_moments(seen[:, number]) for number in range(seen.shape[1])]
     _set_scale(network, moments)
     model = Recurrent(network, horizon, config, scaling, sample.names, sample.damping)
-    _train(model, panel, demand, sample, seed)
+    windows = Windows(panel, demand, config, scaling, _device(config))
+    _train(model, windows, sample, seed)
     some = np.random.default_rng(seed).permutation(len(sample.series))[:_MATCHED]
-    said = model.relative(panel, demand, sample.series[some], sample.origin[some], sample.values[some])
+    said = model.relative(windows, sample.series[some], sample.origin[some], sample.values[some])
     return replace(model, scale=matching(sample.target[some], said, sample.weight[some]))
 
 
 class Windows:
-    """Cuts what the encoder reads out of a panel, as tensors on the device that the network runs on."""
+    """Cuts what the encoder reads out of the days `span` of a panel, as tensors on the device that the network runs on.
+
+    Origins count from the first day of the span: one origin needs no more than its own window of a long history.
+    """
 
     def __init__(
-        self, panel: Panel, demand: np.ndarray, config: RecurrentConfig, scaling: Scaling, device: torch.device
+        self,
+        panel: Panel,
+        demand: np.ndarray,
+        config: RecurrentConfig,
+        scaling: Scaling,
+        device: torch.device,
+        span: slice = slice(None),
     ):
         import torch
 
         self.window, self.scaling = config.window, scaling
-        pad, days = config.window, demand.shape[1]
+        start, stop, _ = span.indices(demand.shape[1])
+        span, pad, days = slice(start, stop), config.window, stop - start
+        demand = demand[:, span]
         first = int(panel.dates[:1].astype("datetime64[D]").astype(int)[0]) if len(panel.dates) else 0
-        angle = 2 * np.pi * (np.arange(first - pad, first + days) % 7) / 7
+        angle = 2 * np.pi * (np.arange(first + start - pad, first + stop) % 7) / 7
         calendar = np.stack([np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)], 1)
 
         def padded(values: np.ndarray) -> np.ndarray:
@@ -149,11 +161,11 @@ class Windows:
         seen = np.isfinite(demand)
         past = [padded(seen)]
         if scaling.share:
-            past.append(padded(panel.stocked[:, :days]))
+            past.append(padded(panel.stocked[:, span]))
         for (centre, spread), values in zip(scaling.past, panel.past, strict=True):
-            past.append(padded(_scaled(values[:, :days], centre, spread)))
+            past.append(padded(_scaled(values[:, span], centre, spread)))
         known = [
-            padded(_scaled(values[:, :days], centre, spread))
+            padded(_scaled(values[:, span], centre, spread))
             for (centre, spread), values in zip(scaling.known, panel.known, strict=True)
         ]
         on_device = {
@@ -191,12 +203,11 @@ def _level(demand: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     return torch.clamp((total + 3 * long_run) / (count + 3), min=1e-6)
 
 
-def _train(model: Recurrent, panel: Panel, demand: np.ndarray, sample: Sample, seed: int) -> None:
+def _train(model: Recurrent, windows: Windows, sample: Sample, seed: int) -> None:
     """Adam with a one-cycle learning rate on random windows of the sample."""
     import torch
 
     device, steps = _device(model.config), model.config.steps
-    windows = Windows(panel, demand, model.config, model.scaling, device)
     rng = np.random.default_rng(seed)
     drawn = (sample.series, sample.origin, sample.values, sample.target, sample.weight)
     drawn = [torch.from_numpy(values).to(device) for values in drawn]
@@ -245,7 +256,7 @@ def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, features: 
     # They set their levels when they are imported.
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    state = np.random.get_state()
+    state, plain = np.random.get_state(), random.getstate()
     with torch.random.fork_rng():
         network = LSTM(
             h=horizon,
@@ -268,6 +279,7 @@ def _network(config: RecurrentConfig, horizon: int, scaling: Scaling, features: 
         )  # fmt: skip
         _set_scale(network, [(0.0, 1.0)] * features)
     np.random.set_state(state)
+    random.setstate(plain)
     return network
 
 

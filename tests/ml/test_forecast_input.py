@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from ml.forecast import BoostedConfig, ForecastConfig, ForecastError, RecurrentConfig, train
 from ml.forecast import forecast as run
+from ml.forecast.calendar import add_calendar
 from ml.forecast.config import QUANTILE_COLUMNS
+from ml.forecast.panel import Columns, build_panel
 
 QUICK = ForecastConfig(boosted=BoostedConfig(rounds=10, rows=5_000, depth=3), recurrent=RecurrentConfig(enabled=False))
 
@@ -106,6 +108,49 @@ def test_a_spike_in_every_series_does_not_either():
     assert blend[["mean", "q99"]].to_numpy().max() < 100
 
 
+@pytest.mark.parametrize("quantities", [[1, 0, 2, *[0] * 30, 1e9, *[0] * 20], [2, 1e9], [*[1, 0, 0] * 8, 1e9, 0, 1e9]])
+def test_nor_does_one_among_few_days_that_sold(quantities):
+    company = steady()
+    last = company[0]["date"].max()
+    odd = rows(quantities, sku="ODD").assign(date=lambda f: f["date"] + (last - f["date"].max()))
+    blend = check(run(pd.concat([odd, *company]), horizon=14, config=QUICK), 31)
+    assert blend[["mean", "q99"]].to_numpy().max() < 150
+
+
+@pytest.mark.parametrize("known", [2, 7, 14, 27])
+def test_a_new_product_that_sells_0_to_4_among_products_that_sell_thousands(known):
+    rng = np.random.default_rng(0)
+    company = [rows(rng.integers(2_000, 8_000, 90), sku=f"P{i:02d}", location=f"S{i % 3}") for i in range(30)]
+    new = rows(rng.integers(0, 5, known), sku="NEW", location="S1")
+    new["date"] += company[0]["date"].max() - new["date"].max()
+    blend = check(run(pd.concat([new, *company]), horizon=14, config=QUICK), 31)
+    assert blend.loc[blend["sku"] == "NEW", ["mean", "q99"]].to_numpy().max() < 20
+    assert blend.loc[blend["sku"] != "NEW", "mean"].mean() == pytest.approx(5_000, rel=0.1)
+
+
+@pytest.mark.parametrize("number", [1e16, 1e38, 1e300])
+def test_numbers_that_are_no_measurement_are_not_known(number):
+    series = [frame.astype({"quantity": float}) for frame in steady()]
+    series[3].loc[series[3].index[40], "quantity"] = number
+    history = pd.concat(series).assign(promo=lambda f: np.where(f["sku"] == "P04", number, 1.0))
+    days = pd.date_range(history["date"].max() + pd.Timedelta(days=1), periods=14)
+    future = history[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
+    result = run(history, future.assign(promo=number), horizon=14, known_future=["promo"], config=QUICK)
+    assert check(result, 30)["q99"].max() < 100
+    assert any("1 history rows without" in note for note in result.notes)
+
+
+def test_days_are_the_local_ones_where_summer_and_winter_have_other_offsets():
+    plain = pd.concat(steady(series=3))
+    offset = np.where(plain["date"] < "2025-03-30", "+01:00", "+02:00")
+    told = plain.assign(date=plain["date"].dt.strftime("%Y-%m-%dT00:00:00") + offset)
+    pd.testing.assert_frame_equal(
+        run(told, horizon=7, config=QUICK).forecasts, run(plain, horizon=7, config=QUICK).forecasts
+    )
+    with_days = add_calendar(told, None, 7, ["DE"])
+    assert with_days.history["date"].tolist() == plain["date"].tolist()
+
+
 def test_repeated_rows_count_once_and_parts_of_a_day_are_added():
     series = steady(series=3)
     clean = run(pd.concat(series), horizon=7, config=QUICK)
@@ -135,6 +180,15 @@ def test_a_discontinued_series_is_withheld_with_its_reason():
     check(result, 30)
     assert result.withheld["sku"].tolist() == ["OLD"]
     assert "no row since 2024-07-10" in result.withheld["reason"].iloc[0]
+
+
+def test_a_shop_whose_every_product_is_new():
+    old = [frame.assign(sku="OLD " + frame["sku"]) for frame in steady()]
+    new = [rows([1, 0, 3, 2], sku=f"N{i}", start="2025-07-01") for i in range(25)]
+    result = run(pd.concat([*old, *new]), horizon=14, config=QUICK)
+    assert check(result, 25)["mean"].mean() == pytest.approx(1.5, rel=0.5)
+    assert len(result.withheld) == 30
+    assert any("too short to hold days out" in note for note in result.notes)
 
 
 def test_future_days_that_are_missing_and_covariates_that_are_null():
@@ -219,3 +273,31 @@ def test_anything_gives_distributions(series, horizon, seed):
     assert np.isfinite(values).all()
     assert (values >= 0).all()
     assert (np.diff(values[:, 1:], axis=1) >= 0).all()
+
+
+def test_one_mistyped_year_does_not_end_the_history_for_all():
+    frame = pd.DataFrame(
+        {"sku": "A", "location": "S", "date": pd.date_range("2025-01-01", periods=150), "quantity": 2.0}
+    )
+    frame = pd.concat([frame, frame.assign(sku="B")])
+    stray = frame.head(1).assign(date=pd.Timestamp("2205-01-01"))
+    panel = build_panel(pd.concat([frame, stray]), None, 0, Columns(), ForecastConfig())
+    assert str(panel.dates[-1]) == "2025-05-30"
+    assert "1 rows dated more than a year after all others are left out (2205-01-01)" in panel.notes
+    # A shop that opens again after two years has more than a few rows.
+    later = frame.assign(date=frame["date"] + pd.Timedelta(days=900))
+    assert str(build_panel(pd.concat([frame, later]), None, 0, Columns(), ForecastConfig()).dates[-1]) == "2027-11-16"
+
+
+def test_a_column_that_says_out_of_stock_while_things_sell_is_not_believed():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"sku": "A", "location": "S", "date": pd.date_range("2025-01-01", periods=90)})
+    frame = pd.concat(
+        [frame.assign(sku=sku, quantity=rng.poisson(2.0, 90), share=share) for sku, share in (("A", 0.0), ("B", 1.0))]
+    )
+    panel = build_panel(frame, None, 0, Columns(availability="share"), ForecastConfig())
+    assert (panel.stocked == 1).all()
+    assert any("share says that they were out of stock" in note for note in panel.notes)
+    # Really out of stock for weeks, with a sale or two that were booked late.
+    frame.loc[frame["sku"] == "A", "quantity"] = np.where(np.arange(90) % 30 == 0, 1, 0)
+    assert (build_panel(frame, None, 0, Columns(availability="share"), ForecastConfig()).stocked[0] == 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -66,8 +67,30 @@ def test_the_lstm_learns_weekdays_and_promotions_and_comes_back_from_its_files(t
     assert errors["lstm"] < 0.85 * errors["seasonal_naive"], errors
     model.save(tmp_path / "model")
     assert not [p for p in (tmp_path / "model").iterdir() if p.suffix not in (".json", ".safetensors", ".ubj")]
-    again, _, _ = predict(load(tmp_path / "model"), history, future)
-    pd.testing.assert_frame_equal(forecasts, again)
+    plain = random.getstate()
+    loaded = load(tmp_path / "model")
+    assert random.getstate() == plain
+    pd.testing.assert_frame_equal(forecasts, predict(loaded, history, future)[0])
+    pd.testing.assert_frame_equal(loaded.scores, model.scores)
+
+
+def test_one_origin_reads_its_own_window_as_the_whole_history_has_it():
+    import torch
+
+    panel = build_panel(weekly(25, 90), None, 0, Columns(past_only=("weather", "promo")), ForecastConfig())
+    config = RecurrentConfig(window=21)
+    scaling = recurrent.Scaling((), ((0.0, 1.0), (0.2, 0.4)), False, (1.0, 1.0))
+    series = torch.arange(25)
+    for origin in (5, 21, 60, 90):
+        start = max(origin - 21, 0)
+        spans = (slice(None), origin), (slice(start, origin), origin - start)
+        whole, part = (
+            recurrent.Windows(panel, panel.sales, config, scaling, torch.device("cpu"), span).cut(
+                series, torch.full((25,), at)
+            )
+            for span, at in spans
+        )
+        assert torch.equal(whole, part)
 
 
 def test_the_lstm_forecasts_tomorrow_from_today():

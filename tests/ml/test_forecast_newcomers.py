@@ -180,6 +180,15 @@ def test_a_saved_model_forecasts_the_same_new_products(launched, tmp_path):
     pd.testing.assert_frame_equal(again, result.forecasts)
 
 
+def test_newcomers_without_keys_and_first_days_with_a_time_zone():
+    panel = build_panel(chain(4, 2).assign(sku=lambda f: f["sku"].str[1:].astype(int)), None, 0, Columns(), SIMPLE)
+    new, notes = read_newcomers(pd.DataFrame({"sku": [np.nan], "location": [np.nan]}), panel)
+    assert not len(new.keys)
+    assert "1 newcomers without sku or location" in notes[0]
+    table = pd.DataFrame({"sku": [9], "location": ["S00"], "first_day": pd.Timestamp("2025-05-02", tz="Asia/Tokyo")})
+    assert read_newcomers(table, panel)[0].first_day.astype(str).tolist() == ["2025-05-02"]
+
+
 def test_a_product_is_not_sold_before_its_first_day_and_takes_what_its_table_leaves_out_from_its_likes():
     frame = chain(products=12, stores=6)
     new = pd.DataFrame({"sku": ["P00", "BRAND NEW"], "location": ["S99", "S00"], "first_day": ["2025-05-02", None]})
