@@ -20,6 +20,6 @@ def test_every_function_setting_and_ready_mapping_is_documented():
 
 def test_the_examples_are_valid_mappings():
     examples = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         assert parse_mapping(yaml.safe_load(example)).source
