@@ -152,15 +152,15 @@ class Similar:
         horizon = age.shape[1]
         weekday = _weekday(self.panel.dates[self.panel.days - 1] + 1 + np.arange(horizon))
         shape = self.profile[weekday] * np.ones((len(level), 1))
-        for (group, code), ratios in zip(self._profiled(codes), self.profiles, strict=True):
-            del group
+        for code, ratios in zip(self._profiled(codes), self.profiles, strict=True):
             known = code >= 0
             shape = shape * np.where(known[:, None], ratios[np.maximum(code, 0)][:, weekday], 1.0)
         mean = level[:, None] * self.now * shape * self.curve.at(age, static)
         return mean.astype(np.float32), (1 + squared[:, None]) * (1 + self.curve.variance_at(age)) - 1
 
-    def _profiled(self, codes: np.ndarray):
-        return [(group, codes[number]) for number, group in enumerate(self.groups) if len(group) == 1]
+    def _profiled(self, codes: np.ndarray) -> list[np.ndarray]:
+        """The codes [n] of each group that has weekday profiles."""
+        return [codes[number] for number, group in enumerate(self.groups) if len(group) == 1]
 
     def _posterior(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray]:
         """Equation (2)."""

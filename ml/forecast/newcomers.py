@@ -24,7 +24,7 @@ from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.heldout import BLEND, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.panel import Panel, read_dates
+from ml.forecast.panel import Panel, as_text, read_dates
 from ml.forecast.segments import SHORT
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
@@ -173,7 +173,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     if empty.any():
         notes.append(f"{int(empty.sum())} newcomers without sku or location are left out")
     frame = frame[~empty].reset_index(drop=True)
-    keys = frame[["sku", "location"]].apply(_text)
+    keys = pd.DataFrame({name: as_text(frame[name]).astype(object) for name in ("sku", "location")})
     for name in panel.whole_keys:
         if not keys[name].astype(str).str.fullmatch(r"-?\d+").all():
             raise ForecastError(f"The newcomers' {name} must be whole numbers, as they are in the history.")
@@ -197,7 +197,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
             values = frame[name].iloc[order]
             given = values.notna().to_numpy()
             known = pd.Index(panel.categories[name], dtype=object)
-            static[number] = np.where(given, known.get_indexer(_text(values).to_numpy(object)), -1)
+            static[number] = np.where(given, known.get_indexer(as_text(values).to_numpy(object)), -1)
             unseen = int((given & (static[number] < 0)).sum())
             if unseen:
                 notes.append(
@@ -214,12 +214,6 @@ def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.n
     codes = pd.Series(panel.static[number].astype(int)).groupby(panel.keys[key].to_numpy())
     same = codes.min().where(codes.min() == codes.max(), -1)
     return same.reindex(wanted.to_numpy(), fill_value=-1).to_numpy()
-
-
-def _text(values: pd.Series) -> pd.Series:
-    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
-    return values.astype(str)
 
 
 @dataclass(frozen=True)

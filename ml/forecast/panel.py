@@ -218,10 +218,10 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
         if (keep != complete).any():
             notes.append(f"days before {start} are left out (history_days = {newest})")
     keep = slice(None) if keep.all() else keep
-    kept = {name: _text(frame[name][keep]) for name in _KEY} | {"date": dates[keep].astype("datetime64[s]")}
+    kept = {name: as_text(frame[name][keep]) for name in _KEY} | {"date": dates[keep].astype("datetime64[s]")}
     kept |= {name: values[keep] for name, values in numbers.items()}
     if is_history:
-        kept |= {name: _text(frame[name][keep]) for name in columns.static}
+        kept |= {name: as_text(frame[name][keep]) for name in columns.static}
     return _once(pd.DataFrame(kept, copy=False), notes, is_history), notes
 
 
@@ -296,7 +296,7 @@ def _once(frame: pd.DataFrame, notes: list[str], is_history: bool) -> pd.DataFra
     return pd.concat([frame[~repeats], again], ignore_index=True)
 
 
-def _text(values: pd.Series) -> pd.Series:
+def as_text(values: pd.Series) -> pd.Series:
     """Codes as text, so that 7 in a CSV file and "7" in a Parquet file are one product; the sorted texts as categories."""
     if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")
