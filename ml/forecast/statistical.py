@@ -1,7 +1,8 @@
-"""Classical forecasts for all series at once: seasonal naive, moving average, weekday profile, TSB and Croston SBA.
+"""Classical forecasts for all series at once: seasonal naive, moving average, weekday profile, TSB, Croston SBA and ETS.
 
-Belongs here: methods that look at one series' own past. Each takes demand [N, T] (NaN: not observed) and a horizon and
-returns the mean [N, H]; they need no training, never fail and are what short series fall back to.
+Belongs here: methods with fixed parameters that look at one series' own past, and the list of all. Each takes demand
+[N, T] (NaN: not observed) and a horizon and returns the mean [N, H]; they need no training, never fail and are what short
+series fall back to. Does not belong here: fitting parameters to each series (`ml.forecast.smoothing`).
 
 Sources: Teunter, Syntetos & Babai 2011 (TSB); Syntetos & Boylan 2005 (SBA); Hyndman & Athanasopoulos, Forecasting:
 Principles and Practice, 3rd ed., chapters 5 and 8.
@@ -12,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
+from ml.forecast.smoothing import ets
 
 Method = Callable[[np.ndarray, int], np.ndarray]
 
@@ -77,6 +80,7 @@ METHODS: dict[str, Method] = {
     "weekday_profile": weekday_profile,
     "tsb": tsb,
     "croston_sba": croston_sba,
+    "ets": ets,
 }
 
 
