@@ -14,6 +14,7 @@ TABLES = (
     ("marts", ()),
     ("replenishment", ()),
     ("accuracy", ()),
+    ("smoothing", ()),
     ("newcomers", ()),
     ("recovery", ()),
     ("ablation", ()),
@@ -21,7 +22,7 @@ TABLES = (
     ("scale", ()),
     ("cycle", ()),
 )
-NEED_DATA = {"imports", "accuracy", "newcomers", "ablation", "cycle"}
+NEED_DATA = {"imports", "accuracy", "smoothing", "newcomers", "ablation", "cycle"}
 
 
 def main() -> int:

@@ -139,7 +139,7 @@ def _gift_truth(_: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFram
 
 def _gift_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float]:
     joined = _gift_truth("", told, future)
-    return {"weekly WAPE": _weekly_wape(joined), **_daily(joined)}
+    return {"weekly WAPE": weekly_wape(joined), **_daily(joined)}
 
 
 # -- The generated shop ------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def _revenue_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, flo
     closed = joined["is_open"] == 0
     return {
         "WAPE": scoring.wape(joined["y"].to_numpy(), joined["q50"].to_numpy()),
-        "weekly WAPE": _weekly_wape(joined),
+        "weekly WAPE": weekly_wape(joined),
         **_daily(joined),
         # Of what is sold on a day open; 0 is right.
         "said of closed days": float(joined.loc[closed, "mean"].mean() / joined.loc[~closed, "y"].mean()),
@@ -270,7 +270,8 @@ def _some_others(frame: pd.DataFrame, series: int) -> pd.DataFrame:
     return frame.merge(drawn.iloc[2_000 : 2_000 + series]).reset_index(drop=True)
 
 
-def _weekly_wape(joined: pd.DataFrame) -> float:
+def weekly_wape(joined: pd.DataFrame) -> float:
+    """WAPE of the weekly totals of `mean` against those of `y` (sku, location, date)."""
     week = (joined["date"] - joined["date"].min()).dt.days // 7
     totals = joined.groupby([*KEY, week])[["y", "mean"]].sum()
     return scoring.wape(totals["y"].to_numpy(), totals["mean"].to_numpy())
