@@ -24,8 +24,8 @@ _FACTOR_DAYS = 56
 _MEAN_LIMIT = 2.0
 
 
-def as_of(panel: Panel, origin: int, dispersion: tuple[float, float]) -> tuple[Panel, Demand]:
-    """The panel and its recovered demand as they were after `origin` days."""
+def as_of(panel: Panel, origin: int, dispersion: tuple[float, float] | None = None) -> tuple[Panel, Demand]:
+    """The panel and its recovered demand as they were after `origin` days; `dispersion` is found there unless it is given."""
     known = panel.known.shape[2]
     before = panel.until(origin, known - origin)
     return before, recover_demand(before.sales, before.share, dispersion)

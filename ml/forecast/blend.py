@@ -6,14 +6,17 @@ fits them best is mostly what fitted their accidents, and combinations that ask 
 model takes a share there only where that lowers the loss by `_MARGIN`; and the learned models, from which all segments
 start, share as evenly as the evidence leaves open. A model that never helps is never picked.
 
-The loss is half Poisson deviance, which the mean minimises and which counts errors in units, and half absolute error, each
-against that of the plain average of the models: on lumpy sales a few days decide the deviance, and a model that is near on
-most days must not lose for them.
+The loss is a third Poisson deviance of the days, which the mean minimises and which counts errors in units, a third absolute
+error of the days and a third absolute error of their weeks, each against that of the plain average of the models. On lumpy
+sales a few days decide the deviance, and a model that is near on most days must not lose for them; and orders cover several
+days, of which errors that do not cancel are what is bought too much or too little. In the weeks the level of all series
+together is taken out, origin by origin: it would be most of what is left there, and it is one draw for each origin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,16 +29,30 @@ _MOST_ROWS, _LEAST_ROWS = 60_000, 200
 Loss = Callable[[np.ndarray], float]
 
 
-def even_weights(actual: np.ndarray, means: np.ndarray, learned: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Shares [M] of the one or two `learned` [M] models: the most even ones, in tenths, whose loss on `actual` [n] is within
-    `_OPEN` of the least. `means` [M, n]."""
-    weights = np.zeros(len(means))
+@dataclass(frozen=True)
+class Judged:
+    """Held-out days: what sold, `actual` [n], and what M models said, `means` [M, n]; `origin` [n] of the forecasts; `week`
+    [n] numbers the weeks ahead of the series at their origins."""
+
+    actual: np.ndarray
+    means: np.ndarray
+    origin: np.ndarray
+    week: np.ndarray
+
+    def take(self, days: np.ndarray) -> Judged:
+        return Judged(self.actual[days], self.means[:, days], self.origin[days], self.week[days])
+
+
+def even_weights(judged: Judged, learned: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Shares [M] of the one or two `learned` [M] models: the most even ones, in tenths, whose loss is within `_OPEN` of the
+    least."""
+    weights = np.zeros(len(judged.means))
     first, *second = np.flatnonzero(learned)
     weights[first] = 1.0
     if not second:
         return weights
-    actual, means = _usable(actual, means, seed)
-    loss = _loss(actual, means[learned].mean(0))
+    judged = _usable(judged, seed)
+    means, loss = judged.means, _loss(judged, learned)
     shares = np.arange(11) / 10
     losses = np.array([loss((1 - share) * means[first] + share * means[second[0]]) for share in shares])
     open_ones = shares[losses <= losses.min() + _OPEN * abs(losses.min())]
@@ -44,16 +61,14 @@ def even_weights(actual: np.ndarray, means: np.ndarray, learned: np.ndarray, see
     return weights
 
 
-def earned_weights(
-    actual: np.ndarray, means: np.ndarray, allowed: np.ndarray, start: np.ndarray, seed: int = 0
-) -> np.ndarray:
-    """Weights [M] summing to 1 for `means` [M, n] against `actual` [n], from those of the segment above, `start`; only
-    `allowed` [M] models take a share, and only for `_MARGIN` less loss."""
+def earned_weights(judged: Judged, allowed: np.ndarray, start: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Weights [M] summing to 1, from those of the segment above, `start`; only `allowed` [M] models take a share, and only for
+    `_MARGIN` less loss."""
     weights = np.array(start, np.float64)
-    if len(actual) < _LEAST_ROWS:
+    if len(judged.actual) < _LEAST_ROWS:
         return weights
-    actual, means = _usable(actual, means, seed)
-    loss = _loss(actual, means[np.asarray(allowed, bool)].mean(0))
+    judged = _usable(judged, seed)
+    means, loss = judged.means, _loss(judged, np.asarray(allowed, bool))
     current = weights @ means
     least = loss(current)
     for _ in range(_MOVES):
@@ -71,22 +86,35 @@ def earned_weights(
     return weights
 
 
-def _usable(actual: np.ndarray, means: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """As many rows as are needed, and no mean so small that one sale would decide everything."""
-    if len(actual) > _MOST_ROWS:
-        take = np.random.default_rng(seed).permutation(len(actual))[:_MOST_ROWS]
-        actual, means = actual[take], means[:, take]
-    return actual, np.maximum(means, 1e-3 * max(float(actual.mean()), 1e-9)).astype(np.float64)
+def _usable(judged: Judged, seed: int) -> Judged:
+    """As many whole weeks as are needed, and no mean so small that one sale would decide everything."""
+    if len(judged.actual) > _MOST_ROWS:
+        lot = np.random.default_rng(seed).random(int(judged.week.max()) + 1)
+        judged = judged.take(np.flatnonzero(lot[judged.week] < _MOST_ROWS / len(judged.actual)))
+    floor = 1e-3 * max(float(judged.actual.mean()), 1e-9)
+    return replace(judged, means=np.maximum(judged.means, floor).astype(np.float64))
 
 
-def _loss(actual: np.ndarray, average: np.ndarray) -> Loss:
-    """The loss of a mean [n], 2 for `average` [n] and 0 for `actual` [n] itself."""
+def _loss(judged: Judged, models: np.ndarray) -> Loss:
+    """The loss of a mean [n], 3 for the average of `models` [M] and 0 for what sold itself."""
+    actual, average = judged.actual, judged.means[models].mean(0)
     least = _deviance(actual, np.maximum(actual, 1e-12))
     deviance = max(_deviance(actual, average) - least, 1e-12)
     absolute = max(float(np.abs(actual - average).mean()), 1e-12)
+    _, first, week = np.unique(judged.week, return_index=True, return_inverse=True)
+    origin = np.unique(judged.origin[first], return_inverse=True)[1]
+    sold = np.bincount(week, actual)
+
+    def of_weeks(mean: np.ndarray) -> float:
+        told = np.bincount(week, mean)
+        level = np.bincount(origin, sold) / np.bincount(origin, told)
+        return float(np.abs(sold - level[origin] * told).mean())
+
+    weekly = max(of_weeks(average), 1e-12)
 
     def loss(mean: np.ndarray) -> float:
-        return (_deviance(actual, mean) - least) / deviance + float(np.abs(actual - mean).mean()) / absolute
+        of_days = (_deviance(actual, mean) - least) / deviance + float(np.abs(actual - mean).mean()) / absolute
+        return of_days + of_weeks(mean) / weekly
 
     return loss
 

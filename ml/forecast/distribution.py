@@ -33,6 +33,9 @@ _FEWEST = 300
 _LEAST = 1e-6
 # The sales of neighbouring days move together, so that n days tell less about the level than n independent ones would.
 _LEVEL_DAYS = 7
+# A series' own variance counts as much as the pool's once this many days tell of it: squared errors are so skewed that a few
+# days decide their mean.
+_OWN_DAYS = 56
 _RECENT = 112
 # Coefficients of (1) where no day without a sale is known, and how firmly few days are held to what is known before them.
 ALWAYS = (20.0, 0.0, 0.0)
@@ -88,7 +91,7 @@ def own_ratio(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndar
     seen = np.isfinite(demand)
     expected = np.maximum(spread.variance(np.maximum(fitted, _LEAST)), 1e-9)
     ratio = np.where(seen, np.minimum((np.nan_to_num(demand) - fitted) ** 2 / expected, 25), 0.0)
-    return np.clip((ratio.sum(1) + 20) / (seen.sum(1) + 20), 0.3, 4.0)
+    return np.clip((ratio.sum(1) + _OWN_DAYS) / (seen.sum(1) + _OWN_DAYS), 0.3, 4.0)
 
 
 def selling_day(demand: np.ndarray) -> np.ndarray:

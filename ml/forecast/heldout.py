@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast import distribution, scoring
-from ml.forecast.blend import earned_weights, even_weights
+from ml.forecast.blend import Judged, earned_weights, even_weights
 from ml.forecast.config import ForecastConfig
 from ml.forecast.distribution import Spread
 from ml.forecast.launch import LAUNCH
@@ -66,6 +66,14 @@ class HeldOut:
     @property
     def rows(self) -> int:
         return len(self.sales)
+
+    @property
+    def series_week(self) -> np.ndarray:
+        """A number [R] for each week ahead of each series at each origin."""
+        origin = np.unique(self.origin, return_inverse=True)[1]
+        week = self.lead // 7
+        of_series = origin * (int(self.series.max(initial=0)) + 1) + self.series
+        return of_series * (int(week.max(initial=0)) + 1) + week
 
 
 @dataclass
@@ -121,21 +129,21 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     correction = np.array([_correction(held, model) ** _LASTING.get(name, 1.0) for model, name in enumerate(names)])
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
     # What could have been sold of what a model says: compared with sales, that judges demand without recovering it.
-    sellable = held.means * held.share
+    judged = Judged(held.sales, held.means * held.share, held.origin, held.series_week)
     learned = np.array([name in LEARNED for name in names])
     everywhere = _default_weights(names, 0)
     if regular.any() and learned.any():
-        everywhere = even_weights(held.sales[regular], sellable[:, regular], learned, seed)
+        everywhere = even_weights(judged.take(regular), learned, seed)
     for kind in range(classes):
         allowed = allowed_models(names, kind)
         if not allowed.any():
             continue
         start = _default_weights(names, kind) if kind == SHORT else everywhere
         of_kind = held.kind == kind
-        start = earned_weights(held.sales[of_kind], sellable[:, of_kind], allowed, start, seed)
+        start = earned_weights(judged.take(of_kind), allowed, start, seed)
         for week in range(WEEKS):
             mine = of_kind & (held.week == week)
-            weights[kind, week] = earned_weights(held.sales[mine], sellable[:, mine], allowed, start, seed)
+            weights[kind, week] = earned_weights(judged.take(mine), allowed, start, seed)
     rng = np.random.default_rng(seed)
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
     chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))

@@ -151,9 +151,12 @@ def _train(
     notes = list(panel.notes)
     boosted_model, recurrent_model = None, None
     held_boosted, held_recurrent = None, None
+    # At held-out origins no more is known of how demand varies than at the oldest of them.
+    dispersion_then = dispersion
     if learnable and found:
-        before, demand = as_of(panel, found[-1], dispersion)
-        sample = draw_sample(FeatureBuilder(before, demand.expected), config.boosted, horizon, seed, dispersion)
+        before, demand = as_of(panel, found[-1])
+        dispersion_then = demand.dispersion
+        sample = draw_sample(FeatureBuilder(before, demand.expected), config.boosted, horizon, seed, dispersion_then)
         clock.mark("features for held-out days")
         if config.boosted.enabled and sample:
             held_boosted = fit_boosted(sample, config.boosted, seed)
@@ -171,7 +174,7 @@ def _train(
     held = None
     if found and len(usable):
         held, base_spread, pretended = hold_out(
-            panel, recovered, found, ahead, dispersion, config, held_boosted, held_recurrent, names, seed
+            panel, recovered, found, ahead, dispersion_then, config, held_boosted, held_recurrent, names, seed
         )
         clock.mark("held-out forecasts", f"{held.rows} series-days from {len(found)} origins")
     # None, too, where all that is sold today began within the days that were held out.

@@ -48,7 +48,11 @@ def weekday_profile(demand: np.ndarray, horizon: int, smoothing: float = 0.1) ->
     prior = 3 * level[:, None] + 1e-9
     profile = (sold.sum(1) + prior * pooled) / (expected + prior)
     profile /= np.maximum(profile.mean(1, keepdims=True), 1e-9)
-    smooth = _smooth(_adjust(demand, profile), smoothing)
+    usual = profile[:, (np.arange(demand.shape[1]) - demand.shape[1]) % 7]
+    # Both smoothed before they are divided: the mean of their ratios would be low where some weekdays hardly sell.
+    smooth = _smooth(demand, smoothing) / np.maximum(
+        _smooth(np.where(np.isfinite(demand), usual, np.nan), smoothing), 1e-3
+    )
     return (smooth[:, None] * profile[:, np.arange(horizon) % 7]).astype(np.float32)
 
 
@@ -94,12 +98,6 @@ def _last_weeks(demand: np.ndarray, weeks: int) -> np.ndarray:
 def _sums(demand: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     seen = np.isfinite(demand)
     return np.where(seen, demand, 0.0).sum(1), seen.sum(1)
-
-
-def _adjust(demand: np.ndarray, profile: np.ndarray) -> np.ndarray:
-    """Demand [N, T] without its weekday pattern; `profile` is aligned so that its last column is the last day."""
-    position = (np.arange(demand.shape[1]) - demand.shape[1]) % 7
-    return demand / np.maximum(profile[:, position], 0.1)
 
 
 def _smooth(values: np.ndarray, rate: float) -> np.ndarray:

@@ -25,7 +25,7 @@ from ml.forecast import (
     statistical,
     train,
 )
-from ml.forecast.blend import earned_weights, even_weights
+from ml.forecast.blend import Judged, earned_weights, even_weights
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.panel import Columns, build_panel
 from ml.forecast.paths import Dependence, draw, fit_dependence
@@ -147,11 +147,20 @@ def test_importing_forecasting_loads_no_heavy_library():
     assert told.stdout.strip() == "[]"
 
 
+def test_the_weekday_profile_forecasts_lumpy_sales_of_a_shop_that_is_closed_on_saturdays_without_bias():
+    rng = np.random.default_rng(0)
+    sold = rng.negative_binomial(0.3, 0.3 / 4.3, (400, 112)).astype(np.float32)
+    sold[:, 5::7] = 0
+    assert statistical.weekday_profile(sold, 28).mean() == pytest.approx(sold[:, -56:].mean(), rel=0.06)
+
+
 def test_statistical_methods_on_series_whose_answer_is_known():
     week = np.tile(np.arange(7.0, dtype=np.float32), 12)[None]
     assert np.array_equal(statistical.seasonal_naive(week, 9)[0], np.arange(9) % 7)
     assert statistical.moving_average(week, 3)[0] == pytest.approx([3, 3, 3])
-    assert statistical.weekday_profile(week, 7)[0] == pytest.approx(np.arange(7), abs=0.8)
+    told = statistical.weekday_profile(week, 7)[0]
+    assert told == pytest.approx(np.arange(7), abs=0.4)
+    assert told.sum() == pytest.approx(21, rel=0.02)
     sparse = np.zeros((1, 200), np.float32)
     sparse[0, ::5] = 4
     assert statistical.croston_sba(sparse, 1)[0, 0] == pytest.approx(0.95 * 4 / 5, rel=0.02)
@@ -168,16 +177,22 @@ def near(truth: np.ndarray, rng, shape: float) -> np.ndarray:
     return truth * rng.gamma(shape, 1 / shape, len(truth))
 
 
+def judged(actual: np.ndarray, means: np.ndarray, days: int = 7) -> Judged:
+    """Days of two origins, so many of which make a week."""
+    number = np.arange(len(actual))
+    return Judged(actual, means, 2 * number // len(actual), number // days)
+
+
 def test_learned_models_share_evenly_unless_one_is_better():
     rng = np.random.default_rng(0)
     truth = rng.gamma(3, 2, 5000)
     actual = rng.poisson(truth).astype(float)
     alike = np.stack([near(truth, rng, 20), near(truth, rng, 25), truth])
     learned = np.array([True, True, False])
-    assert even_weights(actual, alike, learned) == pytest.approx([0.5, 0.5, 0], abs=0.11)
+    assert even_weights(judged(actual, alike), learned) == pytest.approx([0.5, 0.5, 0], abs=0.11)
     apart = np.stack([near(truth, rng, 200), near(truth, rng, 2), truth])
-    assert even_weights(actual, apart, learned)[0] >= 0.9
-    assert list(even_weights(actual, alike, np.array([False, True, False]))) == [0, 1, 0]
+    assert even_weights(judged(actual, apart), learned)[0] >= 0.9
+    assert list(even_weights(judged(actual, alike), np.array([False, True, False]))) == [0, 1, 0]
 
 
 def test_a_segment_leaves_the_shares_it_started_from_only_for_what_earns_it():
@@ -186,13 +201,26 @@ def test_a_segment_leaves_the_shares_it_started_from_only_for_what_earns_it():
     actual = rng.poisson(truth).astype(float)
     means = np.stack([near(truth, rng, 20), near(truth, rng, 20), near(truth, rng, 19), rng.gamma(3, 2, 5000)])
     start, all_of_them = np.array([0.5, 0.5, 0, 0]), np.ones(4, bool)
-    kept = earned_weights(actual, means, all_of_them, start)
+    kept = earned_weights(judged(actual, means), all_of_them, start)
     assert kept[3] == 0
     assert kept.sum() == pytest.approx(1)
     means[2] = truth
-    assert earned_weights(actual, means, all_of_them, start)[2] >= 0.75
-    assert earned_weights(actual, means, np.array([True, True, False, True]), start)[2] == 0
-    assert list(earned_weights(actual[:50], means[:, :50], all_of_them, start)) == list(start)  # too little to tell
+    assert earned_weights(judged(actual, means), all_of_them, start)[2] >= 0.75
+    assert earned_weights(judged(actual, means), np.array([True, True, False, True]), start)[2] == 0
+    assert list(earned_weights(judged(actual[:50], means[:, :50]), all_of_them, start)) == list(start)  # too little
+
+
+def test_a_model_whose_errors_cancel_within_the_week_earns_more_than_one_whose_errors_add_up():
+    rng = np.random.default_rng(0)
+    truth, week = np.full(7000, 10.0), np.arange(7000) // 7
+    actual = rng.poisson(truth).astype(float)
+    # Of both, single days are wrong by a fifth.
+    cancels = truth * (1 + 0.2 * (-1.0) ** np.arange(7000))
+    adds_up = truth * (1 + 0.2 * (-1.0) ** week)
+    means, both = np.stack([adds_up, cancels]), np.ones(2, bool)
+    assert even_weights(judged(actual, means), both)[1] >= 0.6
+    assert even_weights(judged(actual, means, days=1), both) == pytest.approx([0.5, 0.5], abs=0.11)
+    assert earned_weights(judged(actual, means), both, np.array([1.0, 0.0]))[1] >= 0.4
 
 
 @pytest.mark.parametrize("counts", [False, True])

@@ -261,7 +261,7 @@ def test_series_of_a_few_days_lean_on_similar_ones_and_beat_their_own_average():
 
 
 def test_nothing_held_out_leaves_short_series_to_similar_ones():
-    frame = chain(products=20, stores=4, days=10)
+    frame = chain(products=20, stores=4, days=9)
     result = run(frame.drop(columns="level"), None, horizon=7, config=SIMPLE, **ROLES)
     assert set(result.weights.loc[result.weights["segment"] == "short", "model"]) == {"launch"}
     assert np.isfinite(result.forecasts.select_dtypes("number")).all().all()
