@@ -31,7 +31,8 @@ def withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]
     for row in np.flatnonzero(stale):
         reasons[row] = f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
     out = never | stale
-    withheld = panel.keys[out].assign(reason=reasons[out]).reset_index(drop=True)
+    withheld = pd.concat([panel.keys[out].assign(reason=reasons[out]), panel.left_out], ignore_index=True)
+    withheld = withheld.sort_values(["sku", "location"], kind="stable", ignore_index=True)
     return panel.select(~out) if out.any() else panel, _typed(withheld, panel)
 
 

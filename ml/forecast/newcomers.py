@@ -180,8 +180,14 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     known = pd.MultiIndex.from_frame(panel.keys)
     old = pd.MultiIndex.from_frame(keys).isin(known) if len(keys) else np.zeros(0, bool)
     if old.any():
-        notes.append(f"{int(old.sum())} newcomers have a history and are forecast from it")
-    keep = ~old & ~keys.duplicated().to_numpy()
+        notes.append(f"{int(old.sum())} newcomers have a history and are forecast from it: {_named(keys[old])}")
+    again = keys.duplicated().to_numpy() & ~old
+    if again.any():
+        notes.append(
+            f"{int(again.sum())} rows of the newcomers table name a product and location that a row before names, whose word"
+            f" counts: {_named(keys[again])}"
+        )
+    keep = ~old & ~again
     frame, keys = frame[keep].reset_index(drop=True), keys[keep].reset_index(drop=True).astype(object)
     next_day = panel.dates[panel.days - 1] + 1
     first_day = np.full(len(keys), next_day, _DAY)
@@ -207,6 +213,13 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
             missing = ~given & (static[number] < 0)
             static[number] = np.where(missing, _of_the_same(panel, number, key, keys[key]), static[number])
     return Newcomers(keys, static, first_day), notes
+
+
+def _named(keys: pd.DataFrame, most: int = 3) -> str:
+    """The first few of `keys` (sku, location) in words."""
+    keys = keys.drop_duplicates()
+    told = ", ".join(f"{sku} at {place}" for sku, place in keys.head(most).itertuples(index=False))
+    return told + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.ndarray:
@@ -278,28 +291,42 @@ def forecast_newcomers(
 def append(
     frame: pd.DataFrame,
     withheld: pd.DataFrame,
-    similar: Similar,
+    panel: Panel,
+    similar: Similar | None,
     table: pd.DataFrame,
     lessons: Lessons,
     base: Spread,
     horizon: int,
     written: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
-    """The forecast `frame` with the rows of the newcomers in `table`, what is `withheld`, the list of newcomers, and notes."""
-    new, notes = read_newcomers(table, similar.panel)
+    """The forecast `frame` with the rows of the newcomers in `table`, what is `withheld`, the list of newcomers, and notes.
+
+    A product that is withheld for what its own rows say, and that the table names, comes back: it is a newcomer alone.
+    `similar` is None where the `panel` has no series that they could be judged by.
+    """
+    new, notes = read_newcomers(table, panel)
     none = pd.DataFrame(columns=COLUMNS)
     if not len(new.keys):
         return frame, withheld, none, notes
-    if not (similar.exposure.sum(1) > 0.5).any():
+    keys = new.keys.astype(dict.fromkeys(panel.whole_keys, "int64"))
+    back = pd.MultiIndex.from_frame(withheld[["sku", "location"]]).isin(pd.MultiIndex.from_frame(keys))
+    if similar is None or not (similar.exposure.sum(1) > 0.5).any():
         reason = "a new product, and no series of the history has been in stock that it could be judged by"
-        return frame, pd.concat([withheld, new.keys.assign(reason=reason)], ignore_index=True), none, notes
+        withheld = pd.concat([withheld[~back], keys.assign(reason=reason)], ignore_index=True)
+        return frame, withheld, none, notes
+    if back.any():
+        first = withheld[back].iloc[0]
+        notes.append(
+            f"{int(back.sum())} newcomers have rows in the history from which they would not be forecast; they are taken for new and"
+            f" judged by similar products: {_named(withheld.loc[back, ['sku', 'location']])} ({first['sku']}: {first['reason']})"
+        )
     rows, told = forecast_newcomers(similar, new, lessons, base, horizon)
     if written:
         order = ["sku", "location", "date"]
         blend, rest = frame[frame["model"] == BLEND], frame[frame["model"] != BLEND]
         blend = pd.concat([blend, rows], ignore_index=True).sort_values(order, kind="stable")
         frame = pd.concat([blend, rest], ignore_index=True)
-    return frame, withheld, told, [*notes, note(told)]
+    return frame, withheld[~back].reset_index(drop=True), told, [*notes, note(told)]
 
 
 def judged(similar: int, alike: str) -> str:

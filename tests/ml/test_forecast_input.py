@@ -117,6 +117,51 @@ def test_nor_does_one_among_few_days_that_sold(quantities):
     assert blend[["mean", "q99"]].to_numpy().max() < 150
 
 
+def at_the_end_of(company, quantities, **key):
+    """Rows whose last day is that of the `company`."""
+    odd = rows(quantities, **key)
+    return odd.assign(date=odd["date"] + (company[0]["date"].max() - odd["date"].max()))
+
+
+@pytest.mark.parametrize("quantities", [[1e9], [0, 0, 1e9], [1e9, *[0] * 29], [1e9, 1e9]])
+def test_a_series_of_nothing_but_a_wrong_number_is_withheld_and_teaches_no_other(quantities):
+    company = steady()
+    result = run(pd.concat([*company, at_the_end_of(company, quantities, sku="ODD")]), horizon=14, config=QUICK)
+    assert check(result, 30)["q99"].max() < 100
+    assert result.withheld["sku"].tolist() == ["ODD"]
+    reason = result.withheld["reason"].iloc[0]
+    assert "1,000,000,000 on 2025-0" in reason
+    assert "typing error or another unit? Correct the row" in reason
+    pd.testing.assert_frame_equal(result.forecasts, run(pd.concat(company), horizon=14, config=QUICK).forecasts)
+
+
+def test_what_is_large_is_believed_where_it_is_alone_or_all_is_large_or_the_user_says_so():
+    alone = check(run(rows([1e9]), horizon=7, config=QUICK), 1, 7)
+    assert 5e8 < alone["mean"].mean() < 2e9
+    large = [frame.assign(quantity=frame["quantity"] * 1e8) for frame in steady()]
+    new = at_the_end_of(large, [3e8, 2e8], sku="NEW")
+    result = run(pd.concat([*large, new]), horizon=7, config=QUICK)
+    assert check(result, 31, 7)["mean"].mean() == pytest.approx(2e8, rel=0.2)
+    company = steady()
+    screws = at_the_end_of(company, [5e4], sku="SCREWS")
+    believed = ForecastConfig(**{**QUICK.model_dump(), "spike_factor": 1e6})
+    assert len(run(pd.concat([*company, screws]), horizon=7, config=QUICK).withheld) == 1
+    assert check(run(pd.concat([*company, screws]), horizon=7, config=believed), 31, 7)["mean"].max() > 1e4
+
+
+def test_among_few_series_of_one_day_each_the_one_beyond_all_others_is_not_believed():
+    result = run(pd.concat([rows([q], sku=f"P{i}") for i, q in enumerate([2, 3, 1e9, 1])]), horizon=7, config=QUICK)
+    assert check(result, 3, 7)["mean"].max() < 10
+    assert result.withheld["sku"].tolist() == ["P2"]
+
+
+def test_a_day_that_was_cut_is_named_with_what_it_was_cut_to():
+    series = steady()
+    series[3].loc[series[3].index[40], "quantity"] = 10**9
+    notes = run(pd.concat(series), horizon=7, config=QUICK).notes
+    assert any("1 days of 1 series" in note and "1e+09 of P03 at S on 2025-02-10, cut to" in note for note in notes)
+
+
 @pytest.mark.parametrize("known", [2, 7, 14, 27])
 def test_a_new_product_that_sells_0_to_4_among_products_that_sell_thousands(known):
     rng = np.random.default_rng(0)
@@ -180,6 +225,28 @@ def test_a_discontinued_series_is_withheld_with_its_reason():
     check(result, 30)
     assert result.withheld["sku"].tolist() == ["OLD"]
     assert "no row since 2024-07-10" in result.withheld["reason"].iloc[0]
+
+
+def test_every_series_of_the_file_is_forecast_or_withheld_whatever_its_rows_lack():
+    company = steady()
+    config = ForecastConfig(**{**QUICK.model_dump(), "history_days": 56})
+    old = rows([3] * 20, sku="OLD", start="2024-01-01")
+    unread = pd.concat(
+        [
+            rows([np.nan] * 5, sku="NO QUANTITY", start="2025-03-01"),
+            rows([1], sku="NO DATE").assign(date=pd.NaT),
+            rows([1], sku="MISTYPED", start="2052-01-01"),
+        ]
+    )
+    result = run(pd.concat([old, unread, *company]), horizon=7, config=config)
+    check(result, 30, 7)
+    reasons = result.withheld.set_index("sku")["reason"]
+    assert sorted(reasons.index) == ["MISTYPED", "NO DATE", "NO QUANTITY", "OLD"]
+    assert reasons["OLD"] == "no row since 2024-01-20: days so old are left out (history_days = 56)"
+    assert all("correct them" in reasons[sku] for sku in ("MISTYPED", "NO DATE", "NO QUANTITY"))
+    # A series of which some rows can be used is forecast from these.
+    part = company[0].assign(quantity=lambda f: f["quantity"].where(f.index > 10))
+    check(run(pd.concat([part, *company[1:]]), horizon=7, config=config), 30, 7)
 
 
 def test_a_shop_whose_every_product_is_new():

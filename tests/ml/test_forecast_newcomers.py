@@ -245,7 +245,8 @@ def test_without_any_history_newcomers_are_told_about_and_not_forecast():
     empty = pd.DataFrame({"sku": [], "location": [], "date": pd.to_datetime([]), "quantity": []})
     result = run(empty, None, horizon=7, newcomers=pd.DataFrame({"sku": ["NEW"], "location": ["S"]}), config=SIMPLE)
     assert result.forecasts.empty
-    assert any("1 newcomers are not forecast" in note for note in result.notes)
+    assert result.withheld["sku"].tolist() == ["NEW"]
+    assert "could be judged by" in result.withheld["reason"].iloc[0]
 
 
 def test_series_of_a_few_days_lean_on_similar_ones_and_beat_their_own_average():
@@ -289,3 +290,30 @@ def test_rows_of_the_newcomers_table_that_are_no_newcomers_are_told():
     assert read_newcomers(table[:0], build_panel(frame, None, 0, Columns(), SIMPLE))[1] == [
         "the newcomers table has no rows"
     ]
+
+
+def test_rows_of_the_newcomers_table_that_say_a_product_again_are_told():
+    frame = chain(products=4, stores=2, days=70)
+    table = pd.DataFrame({"sku": ["N1", "N1", "N2", "N1"], "location": ["S00", "S00", "S01", "S01"]})
+    table["first_day"] = ["2025-03-20", "2025-06-01", None, None]
+    read, notes = read_newcomers(table, build_panel(frame, None, 0, Columns(), SIMPLE))
+    assert len(read.keys) == 3
+    assert str(read.first_day[0]) == "2025-03-20"
+    assert notes == [
+        "1 rows of the newcomers table name a product and location that a row before names, whose word counts: N1 at S00"
+    ]
+
+
+def test_a_product_that_comes_back_is_a_newcomer_and_nothing_else():
+    frame = chain(products=6, stores=2).drop(columns="level")
+    gone = (frame["sku"] == "P00") & (frame["date"] > frame["date"].min() + pd.Timedelta(days=30))
+    table = pd.DataFrame({"sku": ["P00"], "location": ["S00"]})
+    result = run(frame[~gone], None, horizon=7, newcomers=table, config=SIMPLE, **ROLES)
+    assert result.withheld[KEY].to_numpy().tolist() == [["P00", "S01"]]
+    assert result.newcomers[KEY].to_numpy().tolist() == [["P00", "S00"]]
+    blend = result.forecasts[result.forecasts["model"] == "blend"]
+    assert (blend.groupby(KEY).size() == 7).all()
+    assert len(blend) == 7 * 11
+    assert any("they are taken for new" in note and "P00 at S00 (P00: no row since" in note for note in result.notes)
+    parts = explain(result.model, frame[~gone], None, 7, series=[("P00", "S00")], newcomers=table)
+    assert set(parts["sku"]) == {"P00"}
