@@ -16,7 +16,7 @@ from ml.forecast import distribution, newcomers, segments, statistical
 from ml.forecast.distribution import Spread
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.heldout import BASELINE, LEARNED, HeldOut
-from ml.forecast.launch import LAUNCH, Similar, study
+from ml.forecast.launch import LAUNCH, OTHER_ORDER, Similar, study
 from ml.forecast.panel import Panel
 
 _FACTOR_DAYS = 56
@@ -64,8 +64,8 @@ def means_at(
         means[number] = np.where(np.isfinite(means[number]), np.maximum(means[number], 0), level)
     highest = np.nan_to_num(demand.expected).max(axis=1, initial=0)
     limit = np.repeat(_MEAN_LIMIT * highest[None, :], len(names), axis=0)
-    # What similar products sell is known apart from a series' own few days.
-    limit[[name == LAUNCH for name in names]] = np.inf
+    # What similar products sell is known apart from a series' own few days, but for the order of magnitude.
+    limit[[name == LAUNCH for name in names]] = np.where(highest > 0, OTHER_ORDER * highest, np.inf)
     return np.minimum(means, limit[:, :, None])
 
 

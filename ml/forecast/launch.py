@@ -20,7 +20,10 @@ variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et
 with S sold over the exposure A = sum of index * curve * share, and phi the variance of S per unit of its mean. No day gives
 the prior; each day narrows it. Where all others sell hundreds alike, that prior is so sure of itself that the days of one that
 sells two would hardly be heard. Sales as low as are improbable under it (the predictive check of Box 1980) therefore widen it:
-C is then what their distance says.
+C is then what their distance says; and so do sales that are as improbable for being high, and of another order of magnitude.
+
+Where rows are sales, the first day of a series was picked for having one and says too much of a product that does not sell every
+day. It is heard where the other days and series say that it does, or where it says another order of magnitude than these.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import gammainc, gammaincc
 
 from ml.demand import exposed
 from ml.forecast import distribution
@@ -51,6 +54,10 @@ _BINS = np.array([0, 1, 2, 4, 7, 10, 14, 21, SETTLED])
 _VAGUE = 4.0
 # A prior is doubted where a series' own days are less probable under it than this.
 _IMPROBABLE = 0.001
+# A chance of a sale beyond this is one.
+_SURE = 0.99
+OTHER_ORDER = 10.0
+"""So many times what a series sold itself is more than similar ones can say of it."""
 _MOST_CELLS = 200_000
 
 
@@ -100,6 +107,9 @@ class Similar:
     sold: np.ndarray
     exposure: np.ndarray
     """[N, D] of the newest days, the exposure in days of an average index at a settled age."""
+    picked: tuple[np.ndarray, np.ndarray]
+    """What was sold [N] over the exposure [N] of first days that were picked for having a sale; 0 and 0 for others. They are
+    not in `sold`."""
 
     # -- Priors --
 
@@ -131,7 +141,10 @@ class Similar:
         if days is not None:
             shown = np.arange(sold.shape[1]) >= sold.shape[1] - days[:, None]
             sold, exposure = np.where(shown, sold, 0.0), np.where(shown, exposure, 0.0)
-        level, squared = self._posterior(*self.prior(rows, unknown), sold, exposure)
+        prior = self.prior(rows, unknown)
+        level, squared = self._posterior(*prior, sold, exposure)
+        if days is None:
+            level, squared = self._with_first_day(rows, prior, level, squared)
         age = (self.panel.days - self.first[rows])[:, None] + np.arange(horizon)
         if days is not None:
             age = np.full_like(age, SETTLED)
@@ -167,17 +180,51 @@ class Similar:
         total, days = sold.sum(1), exposure.sum(1)
         usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
         share, noise = _ratio(total, days * mean), _ratio(usual, days * mean)
-        shape = 1 / (squared + noise)
-        doubted = (days > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
+        low, high = self._low(mean, squared, sold, exposure), self._high(mean, squared, sold, exposure)
+        doubted = low | high
         squared = np.where(doubted, np.maximum((1 - share) ** 2 - noise, squared), squared)
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
-        own = np.where(doubted, usual * np.maximum(share, _IMPROBABLE), np.inf)
+        own = np.where(low, usual * np.maximum(share, _IMPROBABLE), np.inf)
         level = np.where(doubted, total / np.maximum(days, 1e-9), mean)
         for _ in range(3):
             phi = np.minimum(self.lasting * _variance_per_unit(level, exposure, self.spread), own)
             evidence = 1 / squared + total / phi
             level = evidence / (1 / (squared * mean) + days / phi)
         return level, 1 / evidence
+
+    def _with_first_day(self, rows, prior, level, squared) -> tuple[np.ndarray, np.ndarray]:
+        """The posterior of `rows` with the first day that was picked for having a sale, where all days at the `level` [n] of
+        the posterior without it would have one, or it says another order of magnitude than that."""
+        first, over = (part[rows] for part in self.picked)
+        expected = level * over
+        chance = -np.expm1(-self.spread.shape * np.log1p(expected / (self.spread.unit * self.spread.shape)))
+        heard = (first * OTHER_ORDER < expected) | (first > OTHER_ORDER * _ratio(expected, chance, self.spread.unit))
+        heard = (over > 0) & (heard | (chance > _SURE) | self._low(*prior, first[:, None], over[:, None]))
+        if not heard.any():
+            return level, squared
+        sold, exposure = (
+            np.column_stack([part[rows], np.where(heard, day, 0.0)])
+            for part, day in ((self.sold, first), (self.exposure, over))
+        )
+        told = self._posterior(*prior, sold, exposure)
+        return np.where(heard, told[0], level), np.where(heard, told[1], squared)
+
+    def _low(self, mean, squared, sold, exposure) -> np.ndarray:
+        """Whether so little as is `sold` [n, D] is improbable under the prior; not where there is no exposure."""
+        share, noise, shape = self._predictive(mean, squared, sold, exposure)
+        return (exposure.sum(1) > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
+
+    def _high(self, mean, squared, sold, exposure) -> np.ndarray:
+        """Whether so much is improbable and of another order of magnitude: single days are often high for a reason."""
+        share, noise, shape = self._predictive(mean, squared, sold, exposure)
+        return (share > OTHER_ORDER) & (gammaincc(shape, shape * np.maximum(share - noise / 2, 0)) < _IMPROBABLE)
+
+    def _predictive(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is sold over what the prior expects [n], the variance of that around a known level, and the Gamma shape of both."""
+        expected = exposure.sum(1) * mean
+        usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
+        noise = _ratio(usual, expected)
+        return _ratio(sold.sum(1), expected), noise, 1 / (squared + noise)
 
     # -- Words --
 
@@ -218,10 +265,14 @@ def study(panel: Panel) -> Similar:
     begun = panel.seen if panel.share is None else exposed(panel.sales, panel.share) > 0
     first = np.where(begun.any(1), begun.argmax(1), panel.days)
     first = np.where(first >= _WELL_AFTER, first, -SETTLED)
+    picked, on = np.zeros(0, int), np.zeros(0, int)
+    first_sold, first_exposure = np.zeros(len(sold)), np.zeros(len(sold))
     if panel.missing_days == "zero":
         # Where rows are sales, a first day is picked for having one.
         picked = np.flatnonzero((first >= start) & (first < panel.days))
-        sold[picked, first[picked] - start] = exposure[picked, first[picked] - start] = 0.0
+        on = first[picked] - start
+        first_sold[picked], first_exposure[picked] = sold[picked, on], exposure[picked, on]
+        sold[picked, on] = exposure[picked, on] = 0.0
     days = sold.shape[1]
     age = np.arange(start, panel.days) - first[:, None]
     settled = age >= SETTLED
@@ -244,7 +295,9 @@ def study(panel: Panel) -> Similar:
     index, now = profile[weekday] * common, float(common[-_RECENT:].mean())
 
     curve = _learn_curve(sold, exposure * index, age, static, [len(v) for v in _labels(panel)], spread, lasting)
-    exposure = exposure * index * curve.at(age, static)
+    at_age = curve.at(age, static)
+    first_exposure[picked] *= index[on] * at_age[picked, on]
+    exposure = exposure * index * at_age
     sold, exposure = sold[:, recent], exposure[:, recent]
     total, seen = sold.sum(1), exposure.sum(1)
     phi = lasting * _variance_per_unit(_ratio(total, seen), exposure, spread)
@@ -256,7 +309,7 @@ def study(panel: Panel) -> Similar:
     profiles = _profiles(sold, exposure, _ratio(total, seen), weekday[recent], groups, codes, labels, spread)
     similar = Similar(
         panel, groups, codes, labels, effects, curve, spread, lasting, (1.0, 1.0), (1.0, 1.0), profiles, profile, now, first,
-        sold, exposure,
+        sold, exposure, (first_sold, first_exposure),
     )  # fmt: skip
     return _checked(similar, value, noise, _ratio(total, seen), heard)
 

@@ -173,6 +173,29 @@ def test_a_new_product_that_sells_0_to_4_among_products_that_sell_thousands(know
     assert blend.loc[blend["sku"] != "NEW", "mean"].mean() == pytest.approx(5_000, rel=0.1)
 
 
+LEVELS = {
+    "alike": lambda rng, i: rng.integers(4_900, 5_100, 90),
+    "all of their own": lambda rng, i: rng.poisson(10 ** (4 * i / 29), 90),
+    "seldom": lambda rng, i: np.where(rng.random(90) < 0.05, rng.integers(3_000, 7_000, 90), 0),
+    "few": lambda rng, i: rng.integers(1, 4, 90),
+}
+
+
+@pytest.mark.parametrize("others", LEVELS)
+@pytest.mark.parametrize("stated", [True, False], ids=["zeros stated", "only sales"])
+@pytest.mark.parametrize("quantities", [[2], [2, 1], [200], [200, 180]])
+def test_a_series_of_one_or_two_days_stays_in_the_order_of_what_it_sold(others, stated, quantities):
+    rng = np.random.default_rng(1)
+    company = [rows(LEVELS[others](rng, i), sku=f"P{i:02d}", location=f"S{i % 3}") for i in range(30)]
+    history = pd.concat([*company, at_the_end_of(company, quantities, sku="NEW", location="S1")])
+    blend = check(run(history if stated else history[history["quantity"] > 0], horizon=14, config=QUICK), 31)
+    new = blend[blend["sku"] == "NEW"]
+    assert max(quantities) / 10 <= new["mean"].mean() <= 10 * max(quantities)
+    assert new["q99"].max() <= 40 * max(quantities)
+    if others == "alike":
+        assert new["mean"].mean() == pytest.approx(np.mean(quantities), rel=0.4)
+
+
 @pytest.mark.parametrize("number", [1e16, 1e38, 1e300])
 def test_numbers_that_are_no_measurement_are_not_known(number):
     series = [frame.astype({"quantity": float}) for frame in steady()]
