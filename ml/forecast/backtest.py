@@ -62,11 +62,17 @@ def means_at(
             past = panel.sales if name == BASELINE else demand.expected
             means[number] = statistical.METHODS[name](past[:, :origin], horizon)
         means[number] = np.where(np.isfinite(means[number]), np.maximum(means[number], 0), level)
-    highest = np.nan_to_num(demand.expected).max(axis=1, initial=0)
-    limit = np.repeat(_MEAN_LIMIT * highest[None, :], len(names), axis=0)
-    # What similar products sell is known apart from a series' own few days, but for the order of magnitude.
-    limit[[name == LAUNCH for name in names]] = np.where(highest > 0, OTHER_ORDER * highest, np.inf)
+    of_own, of_similar = highest_means(panel, demand)
+    limit = np.where(np.array([name == LAUNCH for name in names])[:, None], of_similar, of_own)
     return np.minimum(means, limit[:, :, None])
+
+
+def highest_means(panel: Panel, demand: Demand) -> tuple[np.ndarray, np.ndarray]:
+    """The most [N] that a model of a series' own days may say of a day, and that similar products may: what these sell is
+    known apart from a series' own few days, but for the order of magnitude, if it sold at all."""
+    demanded, sold = (np.nan_to_num(table).max(axis=1, initial=0) for table in (demand.expected, panel.sales))
+    of_own = _MEAN_LIMIT * demanded
+    return of_own, np.where(demanded > 0, np.maximum(of_own, OTHER_ORDER * sold), np.inf)
 
 
 def spread_factor(

@@ -10,9 +10,10 @@ import pandas as pd
 
 from ml.demand import Demand
 from ml.forecast import distribution, heldout, segments
+from ml.forecast.backtest import highest_means
 from ml.forecast.config import QUANTILE_COLUMNS, ForecastConfig
 from ml.forecast.heldout import BLEND
-from ml.forecast.launch import OTHER_ORDER, Similar
+from ml.forecast.launch import Similar
 from ml.forecast.newcomers import judges_short, shared
 from ml.forecast.panel import Panel
 
@@ -50,11 +51,11 @@ def forecast_frame(
     weeks = np.tile(segments.horizon_week(horizon), count)
     factors, whole = factor.reshape(-1), np.repeat(panel.whole, horizon)
     size = distribution.selling_day(demand.expected).repeat(horizon)
-    highest = np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
     judged, common = _by_similar(model, panel, kind, horizon, similar)
-    # Few days are no record yet, and where none of them sold, similar products alone can tell.
-    limit = np.where(judged > 0, _QUANTILE_LIMIT * OTHER_ORDER, _QUANTILE_LIMIT)
-    ceiling = np.where((judged > 0) & (highest == 0), np.inf, limit * highest)
+    ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
+    # Few days are no record yet.
+    of_similar = _QUANTILE_LIMIT * highest_means(panel, demand)[1].repeat(horizon)
+    ceiling = np.where(judged > 0, of_similar, ceiling)
     keys = _typed(panel.keys.loc[panel.keys.index.repeat(horizon)].reset_index(drop=True), panel)
     dates = np.tile(panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]"), count)
     frames = []

@@ -164,11 +164,12 @@ class Similar:
     def _ahead(self, level, squared, age, codes, static) -> tuple[np.ndarray, np.ndarray]:
         horizon = age.shape[1]
         weekday = _weekday(self.panel.dates[self.panel.days - 1] + 1 + np.arange(horizon))
-        shape = self.profile[weekday] * np.ones((len(level), 1))
+        shape = self.profile * np.ones((len(level), 1))
         for code, ratios in zip(self._profiled(codes), self.profiles, strict=True):
-            known = code >= 0
-            shape = shape * np.where(known[:, None], ratios[np.maximum(code, 0)][:, weekday], 1.0)
-        mean = level[:, None] * self.now * shape * self.curve.at(age, static)
+            shape = shape * np.where(code[:, None] >= 0, ratios[np.maximum(code, 0)], 1.0)
+        # However the groups' weekdays meet, a week sells seven days at the level.
+        shape = shape / np.maximum(shape.mean(1, keepdims=True), 1e-9)
+        mean = level[:, None] * self.now * shape[:, weekday] * self.curve.at(age, static)
         return mean.astype(np.float32), (1 + squared[:, None]) * (1 + self.curve.variance_at(age)) - 1
 
     def _profiled(self, codes: np.ndarray) -> list[np.ndarray]:

@@ -384,13 +384,19 @@ def _beyond(sales: np.ndarray, keys: pd.DataFrame, dates, beyond: np.ndarray, la
     """The series whose few sales cannot be believed, with the reason: sku, location, reason."""
     reasons = []
     for row in np.flatnonzero(beyond):
-        highest = int(np.nanargmax(sales[row]))
+        highest, days = int(np.nanargmax(sales[row])), int((sales[row] > 0).sum())
         reasons.append(
-            f"it sold on {int((sales[row] > 0).sum())} day(s) only, {sales[row, highest]:,.0f} on {dates[highest]}, where no"
-            f" other usually sells more than {largest:,.6g} a day: a typing error or another unit? Correct the row, or raise"
-            " spike_factor if it is true"
+            f"its sales cannot be believed: {_number(sales[row, highest])} on {dates[highest]}"
+            + (f", of {days} days that sold" if days > 1 else ", the only day that sold")
+            + f", where no other series usually sells more than {_number(largest)} a day. A typing error or another unit? Correct"
+            " the row, or raise spike_factor if it is true"
         )
     return keys[beyond].assign(reason=reasons)
+
+
+def _number(value: float) -> str:
+    """As people write it: 1,000,000,000 or 0.25."""
+    return f"{value:,.0f}" if value >= 100 or value % 1 == 0 else f"{value:.3g}"
 
 
 def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> str:
@@ -399,7 +405,7 @@ def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> 
     sku, place = keys.iloc[row]
     return (
         f"{int(high.sum())} days of {int(high.any(1).sum())} series are above {factor:g} times the usual selling day and were cut"
-        f" to that; the largest are the {sales[row, day]:,.6g} of {sku} at {place} on {dates[day]}, cut to {cut[row, day]:,.6g}."
+        f" to that; the largest are the {_number(sales[row, day])} of {sku} at {place} on {dates[day]}, cut to {_number(cut[row, day])}."
         " If they are true, raise spike_factor"
     )
 

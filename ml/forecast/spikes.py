@@ -12,7 +12,7 @@ import numpy as np
 
 # Of fewer selling days than this the median alone tells, and where all of them are mistyped, nothing of the series' own.
 _FEW = 4
-_BEYOND_OTHERS = 1_000.0
+_BEYOND, _BEYOND_ALL = 1_000.0, 100_000.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Usual:
 
 def usual_days(sales: np.ndarray, factor: float) -> Usual:
     """What a selling day of each series of `sales` [N, T] (NaN: not observed) usually is. A wrong decimal point must not be
-    usual where there are several: the mean is `factor` times the median at most."""
+    usual where there are several: the mean is `factor` times the median at most, and of no day a thousand times the median."""
     positive = np.where(sales > 0, sales, np.nan)
     count = np.isfinite(positive).sum(1)
     mean, median = np.zeros(len(sales)), np.zeros(len(sales))
@@ -38,6 +38,7 @@ def usual_days(sales: np.ndarray, factor: float) -> Usual:
         totals = np.cumsum(np.nan_to_num(ordered), axis=1)
         row = np.arange(len(some))
         median[some] = ordered[row, (count[some] - 1) // 2]
+        kept = np.minimum(kept, (ordered <= _BEYOND * median[some][:, None]).sum(1))
         mean[some] = np.minimum(totals[row, kept - 1] / kept, factor * median[some])
     return Usual(count, mean, median)
 
@@ -57,18 +58,23 @@ def cut_spikes(sales: np.ndarray, usual: Usual, factor: float) -> tuple[np.ndarr
 
 
 def beyond_others(usual: Usual, factor: float) -> tuple[np.ndarray, float]:
-    """Series [N] that sold on fewer than four days, and then more than a thousand times (or `factor` times, if that is more)
-    what any series sells on a usual selling day; and that usual day.
+    """Series [N] whose usual selling day is more than a thousand times (or `factor` times, if that is more) what any other
+    usually sells, and that largest of the others.
 
-    Any is one with four selling days or more. Where there is none, three in four of those that sold at all have their say.
-    In a file of one series nothing is beyond others, nor in one in which all is large.
+    A series of four selling days or more can be so large, and others are judged by these: it is beyond them only where it is a
+    hundred thousand times as large as a majority of them. Where there is none, three in four of the series that sold at all have
+    their say. In a file of one series nothing is beyond others, nor in one in which all is large.
     """
     known, some = usual.days >= _FEW, usual.days > 0
-    sold = np.sort(usual.median[some])
-    if known.any():
-        largest = float(usual.median[known].max())
-    elif len(sold) > 1:
-        largest = float(sold[3 * (len(sold) - 1) // 4])
-    else:
+    sold = np.sort(usual.median[known if known.any() else some])
+    if len(sold) < 2 and not known.any():
         return np.zeros(len(some), bool), np.inf
-    return some & ~known & (usual.median > max(_BEYOND_OTHERS, factor) * largest), largest
+    apart = np.flatnonzero(sold[1:] > max(_BEYOND_ALL, factor) * sold[:-1])
+    if not known.any():
+        largest = float(sold[3 * (len(sold) - 1) // 4])
+    elif len(apart) and 2 * (apart[0] + 1) > len(sold):
+        largest = float(sold[apart[0]])
+    else:
+        largest = float(sold[-1])
+    times = np.where(known, max(_BEYOND_ALL, factor), max(_BEYOND, factor))
+    return some & (usual.median > times * largest), largest

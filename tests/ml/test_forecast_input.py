@@ -131,7 +131,7 @@ def test_a_series_of_nothing_but_a_wrong_number_is_withheld_and_teaches_no_other
     assert result.withheld["sku"].tolist() == ["ODD"]
     reason = result.withheld["reason"].iloc[0]
     assert "1,000,000,000 on 2025-0" in reason
-    assert "typing error or another unit? Correct the row" in reason
+    assert "A typing error or another unit? Correct the row" in reason
     pd.testing.assert_frame_equal(result.forecasts, run(pd.concat(company), horizon=14, config=QUICK).forecasts)
 
 
@@ -155,11 +155,28 @@ def test_among_few_series_of_one_day_each_the_one_beyond_all_others_is_not_belie
     assert result.withheld["sku"].tolist() == ["P2"]
 
 
+def test_a_product_of_which_most_numbers_are_wrong_teaches_nobody():
+    company = steady()
+    odd = [1, *[0, 0, 1e9, 0] * 8, 1]  # as many wrong as right, and more
+    few = [1, 0, 1, 1, *[0] * 20, 1e9, 0, 1e9, 0, 1, 0]
+    history = [*company, at_the_end_of(company, odd, sku="ODD"), at_the_end_of(company, few, sku="FEW")]
+    result = run(pd.concat([*history, at_the_end_of(company, [1e9], sku="LONE")]), horizon=14, config=QUICK)
+    assert result.withheld["sku"].tolist() == ["LONE", "ODD"]
+    blend = check(result, 31)
+    assert blend.loc[blend["sku"] == "FEW", "mean"].max() < 5
+    assert blend["q99"].max() < 100
+    # One that sells by the thousand every day is no mistake.
+    screws = [frame.assign(sku="SCREWS", quantity=frame["quantity"] * 20_000) for frame in company[:1]]
+    assert check(run(pd.concat([*company, *screws]), horizon=14, config=QUICK), 31)["mean"].max() > 10_000
+
+
 def test_a_day_that_was_cut_is_named_with_what_it_was_cut_to():
     series = steady()
     series[3].loc[series[3].index[40], "quantity"] = 10**9
     notes = run(pd.concat(series), horizon=7, config=QUICK).notes
-    assert any("1 days of 1 series" in note and "1e+09 of P03 at S on 2025-02-10, cut to" in note for note in notes)
+    assert any(
+        "1 days of 1 series" in note and "1,000,000,000 of P03 at S on 2025-02-10, cut to" in note for note in notes
+    )
 
 
 @pytest.mark.parametrize("known", [2, 7, 14, 27])
