@@ -24,7 +24,7 @@ from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.heldout import BLEND, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.panel import Panel, as_text, read_dates
+from ml.forecast.panel import Panel, as_text, fill_future, read_dates
 from ml.forecast.segments import SHORT
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
@@ -232,13 +232,15 @@ def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.n
 @dataclass(frozen=True)
 class Outlook:
     """What is expected of n newcomers over H days: `mean` [n, H] (0 before their first day), the squared coefficient of
-    variation of it, `squared` [n, H], `level` [n] before season and launch `curve` [n, H], and group `codes` [G, n]."""
+    variation of it, `squared` [n, H], `level` [n] before season and launch `curve` [n, H], group `codes` [G, n], and what is known of
+    the days ahead, `responses` [K, n, H], as factors."""
 
     mean: np.ndarray
     squared: np.ndarray
     level: np.ndarray
     curve: np.ndarray
     codes: np.ndarray
+    responses: np.ndarray
 
 
 def outlook(similar: Similar, newcomers: Newcomers, lessons: Lessons, horizon: int) -> Outlook:
@@ -247,10 +249,39 @@ def outlook(similar: Similar, newcomers: Newcomers, lessons: Lessons, horizon: i
     codes = similar.codes_of(newcomers.keys, newcomers.static)
     ahead = panel.dates[panel.days - 1] + 1 + np.arange(horizon)
     age = (ahead[None, :] - newcomers.first_day[:, None]).astype(int)
-    mean, squared, level = similar.forecast_new(codes, newcomers.static, age)
+    known = _known_ahead(panel, newcomers.keys, horizon)
+    mean, squared, level = similar.forecast_new(codes, newcomers.static, age, known)
     correction = np.float32(lessons.correction[0])
     curve = similar.curve.at(age, newcomers.static)
-    return Outlook(np.where(age >= 0, mean * correction, 0), squared, level * correction, curve, codes)
+    responses = similar.responses.at(known)
+    return Outlook(np.where(age >= 0, mean * correction, 0), squared, level * correction, curve, codes, responses)
+
+
+def _known_ahead(panel: Panel, keys: pd.DataFrame, horizon: int) -> np.ndarray:
+    """The known-future columns [K, n, H] of newcomers: as their own rows of the future table say, else what all series of
+    the place share on that day in a column in which those of a place always agree (opening days, say), else what all series
+    share (the calendar). NaN where neither tells."""
+    known = np.full((len(panel.columns.known_future), len(keys), horizon), np.nan, np.float32)
+    if panel.future is None:
+        return known
+    fill_future(known, panel.future, keys, panel.dates[panel.days - 1], panel.columns)
+    ahead = panel.known[:, :, panel.days : panel.days + horizon]
+    for by in (panel.keys["location"].to_numpy(), np.zeros(len(panel.keys))):
+        whose = keys["location"].to_numpy() if by.dtype == object else np.zeros(len(keys))
+        places, code = np.unique(by, return_inverse=True)
+        at = np.minimum(np.searchsorted(places, whose), len(places) - 1)
+        found = places[at] == whose
+        for number, told in enumerate(ahead):
+            low, high = np.full((len(places), horizon), np.inf), np.full((len(places), horizon), -np.inf)
+            np.fmin.at(low, code, told)
+            np.fmax.at(high, code, told)
+            # Of one series nobody can say whether its day is the place's.
+            several = (np.bincount(code) > 1)[:, None] & np.isfinite(low)
+            if several.any() and (low == high)[several].all():
+                shared_value = np.where(several, low, np.nan)[at]
+                own = known[number]
+                known[number] = np.where(np.isnan(own) & found[:, None], shared_value, own)
+    return known
 
 
 def forecast_newcomers(

@@ -43,7 +43,8 @@ class Panel:
     `keys`: frame [N] of sku and location. `dates`: [T + H] days. `sales`: [N, T], never negative. `stocked`: [N, T] in-stock
     share or None; `share` is the same where demand is recovered by it, None otherwise. `known`: [K, N, T + H]. `past`: [P, N, T]. `static`: [S, N] codes, -1 where not known. `first`: [N]
     index of the first observed day. `whole`: [N] whether a series sells whole units. `notes`: what was cleaned. `whole_keys`: the keys that were numbers in the file.
-    `left_out`: sku, location and reason of series of the file that are not among the N.
+    `left_out`: sku, location and reason of series of the file that are not among the N. `future`: the rows of the future
+    table, of any series, with the K columns; None without one.
     """
 
     keys: pd.DataFrame
@@ -60,6 +61,7 @@ class Panel:
     missing_days: str = "unknown"
     whole_keys: tuple[str, ...] = ()
     left_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*_KEY, "reason"]))
+    future: pd.DataFrame | None = None
 
     @property
     def days(self) -> int:
@@ -179,11 +181,12 @@ def build_panel(
     known = np.full((len(columns.known_future), len(keys), total + horizon), np.nan, np.float32)
     known[:, :, :total] = _stack(shape, codes, at, history, columns.known_future)
     if columns.known_future and horizon:
-        notes += _fill_future(known, total, horizon, future, keys, last, columns)
+        future, told = _read_future(future, columns, horizon, last)
+        notes += [*told, *fill_future(known[:, :, total:], future, keys, last, columns)]
     static, categories = _static(history, codes, len(keys), columns.static, categories)
     return Panel(
         keys, dates, sales, stocked, known, past, static, horizon, columns, categories, tuple(notes), missing_days, whole_keys,
-        left_out,
+        left_out, future if columns.known_future and horizon else None,
     )  # fmt: skip
 
 
@@ -410,27 +413,28 @@ def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> 
     )
 
 
-def _fill_future(known, total, horizon, future, keys, last, columns) -> list[str]:
-    """Write the known-future covariates of the days to come; say what is missing and leave it NaN."""
+def _read_future(future, columns: Columns, horizon: int, last) -> tuple[pd.DataFrame, list[str]]:
     if future is None:
         raise ForecastError(
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date"
             f" and these columns for the {horizon} days after {last}."
         )
-    future, notes, _ = _clean(future, columns, None)
-    index = _position(keys, future)
+    return _clean(future, columns, None)[:2]
+
+
+def fill_future(known: np.ndarray, future: pd.DataFrame, keys: pd.DataFrame, last, columns: Columns) -> list[str]:
+    """Write the known-future covariates of the days after `last` into `known` [K, N, H]; say what is missing and leave it NaN."""
+    index, horizon = _position(keys, future), known.shape[2]
     at = (future["date"].to_numpy().astype(_DAY) - last).astype(int) - 1
     use = (index >= 0) & (at >= 0) & (at < horizon)
     filled = np.zeros((len(keys), horizon), bool)
     filled[index[use], at[use]] = True
     for number, name in enumerate(columns.known_future):
-        known[number, index[use], total + at[use]] = future[name].to_numpy(np.float32)[use]
+        known[number, index[use], at[use]] = future[name].to_numpy(np.float32)[use]
     lacking = int((~filled).sum())
-    if lacking:
-        notes.append(
-            f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"
-        )
-    return notes
+    if not lacking:
+        return []
+    return [f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"]
 
 
 def _position(keys: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:

@@ -70,9 +70,10 @@ def beyond_others(usual: Usual, factor: float) -> tuple[np.ndarray, float]:
     if len(sold) < 2 and not known.any():
         return np.zeros(len(some), bool), np.inf
     apart = np.flatnonzero(sold[1:] > max(_BEYOND_ALL, factor) * sold[:-1])
+    apart = apart[2 * (apart + 1) > len(sold)]
     if not known.any():
         largest = float(sold[3 * (len(sold) - 1) // 4])
-    elif len(apart) and 2 * (apart[0] + 1) > len(sold):
+    elif len(apart):
         largest = float(sold[apart[0]])
     else:
         largest = float(sold[-1])

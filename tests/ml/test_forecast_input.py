@@ -160,9 +160,10 @@ def test_a_product_of_which_most_numbers_are_wrong_teaches_nobody():
     odd = [1, *[0, 0, 1e9, 0] * 8, 1]  # as many wrong as right, and more
     few = [1, 0, 1, 1, *[0] * 20, 1e9, 0, 1e9, 0, 1, 0]
     history = [*company, at_the_end_of(company, odd, sku="ODD"), at_the_end_of(company, few, sku="FEW")]
+    history.append(company[1].assign(sku="TONNES", quantity=company[1]["quantity"] * 1e-6))
     result = run(pd.concat([*history, at_the_end_of(company, [1e9], sku="LONE")]), horizon=14, config=QUICK)
     assert result.withheld["sku"].tolist() == ["LONE", "ODD"]
-    blend = check(result, 31)
+    blend = check(result, 32)
     assert blend.loc[blend["sku"] == "FEW", "mean"].max() < 5
     assert blend["q99"].max() < 100
     # One that sells by the thousand every day is no mistake.
