@@ -335,9 +335,13 @@ def _once(frame: pd.DataFrame, notes: list[str], is_history: bool) -> pd.DataFra
     if is_history:
         how = {name: "first" for name in frame.columns if name not in (*_KEY, "date")} | {"quantity": "sum"}
         again = again.groupby([*_KEY, "date"], as_index=False, sort=False, observed=True).agg(how)
-        notes.append(
-            f"{int(exact.sum())} repeated rows were counted once, and {rest} further rows of a day were added to it"
+        sku, place, day = frame.loc[repeats, [*_KEY, "date"]].iloc[0]
+        same, added = (
+            f"{int(exact.sum())} repeated rows were counted once",
+            f"{rest} further rows of a day were added to it",
         )
+        told = " and ".join(part for part, some in ((same, exact.any()), (added, rest)) if some)
+        notes.append(f"{told} (such as {sku} at {place} on {day:%Y-%m-%d})")
     else:
         again = again.drop_duplicates([*_KEY, "date"], keep="last")
     return pd.concat([frame[~repeats], again], ignore_index=True)
