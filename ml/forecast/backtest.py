@@ -70,9 +70,13 @@ def means_at(
 def highest_means(panel: Panel, demand: Demand) -> tuple[np.ndarray, np.ndarray]:
     """The most [N] that a model of a series' own days may say of a day, and that similar products may: what these sell is
     known apart from a series' own few days, but for the order of magnitude, if it sold at all."""
-    demanded, sold = (np.nan_to_num(table).max(axis=1, initial=0) for table in (demand.expected, panel.sales))
-    of_own = _MEAN_LIMIT * demanded
-    return of_own, np.where(demanded > 0, np.maximum(of_own, OTHER_ORDER * sold), np.inf)
+    demanded = np.nan_to_num(demand.expected).max(axis=1, initial=0)
+    return _MEAN_LIMIT * demanded, np.where(_on_shelf(panel) & (demanded > 0), OTHER_ORDER * demanded, np.inf)
+
+
+def _on_shelf(panel: Panel) -> np.ndarray:
+    """Series [N] that have been in stock for half a day in all: less says nothing of their order of magnitude."""
+    return exposed(panel.sales, panel.share).sum(1) >= 0.5
 
 
 def spread_factor(
