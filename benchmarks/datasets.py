@@ -71,12 +71,12 @@ def fresh(folder: Path, series: int | None, others: bool = False) -> DataSet:
     frame["date"] = pd.to_datetime(frame["date"])
     frame["full_day"] = frame.pop("stock_hour6_22_cnt") == 0
     # For the judges alone: what sold in hours in stock, and what part of a usual day those hours are.
-    sold, out = _hours(frame)
+    sold, out = by_hour(frame)
     usual = sold[frame["full_day"]].sum(0) / sold[frame["full_day"]].sum()
     frame["sold_in_stock"], frame["usual_part"] = (sold * ~out).sum(1), (~out) @ usual
 
     def observe(known: pd.DataFrame) -> pd.DataFrame:
-        share = share_by_hours(*_hours(known), known.groupby(KEY).ngroup().to_numpy())
+        share = share_by_hours(*by_hour(known), known.groupby(KEY).ngroup().to_numpy())
         return known.assign(in_stock_share=share).drop(columns=hours)
 
     roles = {
@@ -90,7 +90,7 @@ def fresh(folder: Path, series: int | None, others: bool = False) -> DataSet:
     )
 
 
-def _hours(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def by_hour(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(frame["hours_sale"].to_numpy()), np.stack(frame["hours_stock_status"].to_numpy()) == 1
 
 

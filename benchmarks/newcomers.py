@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy import _hours, _markdown
+from benchmarks.datasets import by_hour
+from benchmarks.markdown import markdown
 from benchmarks.peers import KEY
 from ml.demand import share_by_hours
 from ml.forecast import LEVELS, QUANTILE_COLUMNS, BoostedConfig, ForecastConfig, RecurrentConfig, forecast, scoring
@@ -46,7 +47,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     judged_elsewhere = keys.sample(_OF_THE_ACCURACY_BENCHMARK, random_state=1)
     stores = np.sort(keys["location"].unique())[::4]
     frame = frame[frame["location"].isin(stores)].reset_index(drop=True)
-    frame["in_stock_share"] = share_by_hours(*_hours(frame), frame.groupby(KEY).ngroup().to_numpy())
+    frame["in_stock_share"] = share_by_hours(*by_hour(frame), frame.groupby(KEY).ngroup().to_numpy())
     frame = frame.drop(columns=hours).assign(date=pd.to_datetime(frame["date"]))
     keys = keys[keys["location"].isin(stores)].merge(judged_elsewhere.assign(drawn=1), how="left")
     return frame, keys.loc[keys["drawn"].isna(), KEY].reset_index(drop=True)
@@ -133,7 +134,7 @@ def main() -> None:
         raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
     frame, eligible = read(Path(folder))
     print(f"{len(frame[KEY].drop_duplicates()):,} series in {frame['location'].nunique()} stores")
-    print(_markdown(compare(frame, eligible, arguments.series, arguments.origins)))
+    print(markdown(compare(frame, eligible, arguments.series, arguments.origins)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ml.forecast import distribution, newcomers, segments, statistical
 from ml.forecast.distribution import Spread
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.heldout import BASELINE, LEARNED, HeldOut
-from ml.forecast.launch import LAUNCH, Similar, study
+from ml.forecast.launch import LAUNCH, OTHER_ORDER, Similar, study
 from ml.forecast.panel import Panel
 
 _FACTOR_DAYS = 56
@@ -62,11 +62,21 @@ def means_at(
             past = panel.sales if name == BASELINE else demand.expected
             means[number] = statistical.METHODS[name](past[:, :origin], horizon)
         means[number] = np.where(np.isfinite(means[number]), np.maximum(means[number], 0), level)
-    highest = np.nan_to_num(demand.expected).max(axis=1, initial=0)
-    limit = np.repeat(_MEAN_LIMIT * highest[None, :], len(names), axis=0)
-    # What similar products sell is known apart from a series' own few days.
-    limit[[name == LAUNCH for name in names]] = np.inf
+    of_own, of_similar = highest_means(panel, demand)
+    limit = np.where(np.array([name == LAUNCH for name in names])[:, None], of_similar, of_own)
     return np.minimum(means, limit[:, :, None])
+
+
+def highest_means(panel: Panel, demand: Demand) -> tuple[np.ndarray, np.ndarray]:
+    """The most [N] that a model of a series' own days may say of a day, and that similar products may: what these sell is
+    known apart from a series' own few days, but for the order of magnitude, if it sold at all."""
+    demanded = np.nan_to_num(demand.expected).max(axis=1, initial=0)
+    return _MEAN_LIMIT * demanded, np.where(_on_shelf(panel) & (demanded > 0), OTHER_ORDER * demanded, np.inf)
+
+
+def _on_shelf(panel: Panel) -> np.ndarray:
+    """Series [N] that have been in stock for half a day in all: less says nothing of their order of magnitude."""
+    return exposed(panel.sales, panel.share).sum(1) >= 0.5
 
 
 def spread_factor(

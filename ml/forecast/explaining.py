@@ -179,8 +179,12 @@ def _of_new(similar, new: new_products.Newcomers, model: Model, horizon: int) ->
     mean = outlook.mean.astype(np.float64)
     level = np.where(mean > 0, outlook.level[:, None], 0.0)
     curve = np.log(np.maximum(outlook.curve, _LEAST))
-    season = np.log(np.maximum(mean, _LEAST)) - np.log(np.maximum(level, _LEAST)) - curve
-    parts = _parts(level, mean, {SEASON: np.where(mean > 0, season, 0.0), LAUNCH: np.where(mean > 0, curve, 0.0)})
+    logs = {SEASON: np.log(np.maximum(mean, _LEAST)) - np.log(np.maximum(level, _LEAST)) - curve, LAUNCH: curve}
+    for name, factor in zip(model.columns.known_future, outlook.responses, strict=True):
+        told, about = np.log(np.maximum(factor, _LEAST)), driver(name, model.columns)
+        logs[about] = logs.get(about, 0.0) + told
+        logs[SEASON] = logs[SEASON] - told
+    parts = _parts(level, mean, {name: np.where(mean > 0, part, 0.0) for name, part in logs.items()})
     parts = {SIMILAR: parts.pop(LEVEL), **parts}
     keys = new.keys.astype(dict.fromkeys(similar.panel.whole_keys, "int64"))
     return _frame(keys, similar.panel, horizon, parts, similar.judged_by(outlook.codes)[0])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ml.demand import Demand
 from ml.forecast import distribution, heldout, segments
+from ml.forecast.backtest import highest_means
 from ml.forecast.config import QUANTILE_COLUMNS, ForecastConfig
 from ml.forecast.heldout import BLEND
 from ml.forecast.launch import Similar
@@ -31,7 +32,8 @@ def withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]
     for row in np.flatnonzero(stale):
         reasons[row] = f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
     out = never | stale
-    withheld = panel.keys[out].assign(reason=reasons[out]).reset_index(drop=True)
+    withheld = pd.concat([panel.keys[out].assign(reason=reasons[out]), panel.left_out], ignore_index=True)
+    withheld = withheld.sort_values(["sku", "location"], kind="stable", ignore_index=True)
     return panel.select(~out) if out.any() else panel, _typed(withheld, panel)
 
 
@@ -49,9 +51,11 @@ def forecast_frame(
     weeks = np.tile(segments.horizon_week(horizon), count)
     factors, whole = factor.reshape(-1), np.repeat(panel.whole, horizon)
     size = distribution.selling_day(demand.expected).repeat(horizon)
-    ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
     judged, common = _by_similar(model, panel, kind, horizon, similar)
-    ceiling[judged > 0] = np.inf
+    ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
+    # Few days are no record yet.
+    of_similar = _QUANTILE_LIMIT * highest_means(panel, demand)[1].repeat(horizon)
+    ceiling = np.where(judged > 0, of_similar, ceiling)
     keys = _typed(panel.keys.loc[panel.keys.index.repeat(horizon)].reset_index(drop=True), panel)
     dates = np.tile(panel.dates[panel.days : panel.days + horizon].astype("datetime64[ns]"), count)
     frames = []

@@ -4,7 +4,8 @@ Belongs here: the statistics of likeness, as pure functions on a panel. Does not
 how the forecast is calibrated and written (`ml.forecast.newcomers`).
 
 Every series i sells `lambda_i * index_t * curve(age) * share_t` on day t in the mean: its level, what all series do on that
-day, what launches do at that age, and the part of the day that it was in stock (`ml.demand.exposed`). Levels hang together
+day, what launches do at that age, and the part of the day that it was in stock (`ml.demand.exposed`). Of a day to come the
+index is the weekday's, times what all series did on days of which as much was known (`ml.forecast.responses`). Levels hang together
 by crossed random effects of the product, the location, each static column and each pair of location and static column:
 
     log lambda_i = mu + sum_g u_g[i] + e_i,   u_g ~ N(0, tau_g^2),   e_i ~ N(0, rho^2)                                 (1)
@@ -20,62 +21,41 @@ variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et
 with S sold over the exposure A = sum of index * curve * share, and phi the variance of S per unit of its mean. No day gives
 the prior; each day narrows it. Where all others sell hundreds alike, that prior is so sure of itself that the days of one that
 sells two would hardly be heard. Sales as low as are improbable under it (the predictive check of Box 1980) therefore widen it:
-C is then what their distance says.
+C is then what their distance says; and so do sales that are as improbable for being high, and of another order of magnitude.
+
+Where rows are sales, the first day of a series was picked for having one and says too much of a product that does not sell every
+day. It is heard where the other days and series say that it does, or where it says another order of magnitude than these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import gammainc, gammaincc
 
 from ml.demand import exposed
-from ml.forecast import distribution
+from ml.forecast import distribution, responses
+from ml.forecast.curve import SETTLED, Curve, learn_curve
 from ml.forecast.distribution import Spread
 from ml.forecast.effects import Effects, fit_effects, shrunk
 from ml.forecast.panel import Panel
+from ml.forecast.responses import Responses
 
 LAUNCH = "launch"
-SETTLED = 28
-"""Days after which a launch is over."""
 _LEVEL_DAYS = 56
 _LOOK_BACK = 182
 _RECENT = 14
 # Series whose first day is earlier than this after the history's began before it.
 _WELL_AFTER = 14
-_LEAST_SETTLED = 14
-_LEAST_LAUNCHES = 5
-_BINS = np.array([0, 1, 2, 4, 7, 10, 14, 21, SETTLED])
 _VAGUE = 4.0
 # A prior is doubted where a series' own days are less probable under it than this.
 _IMPROBABLE = 0.001
+# A chance of a sale beyond this is one.
+_SURE = 0.99
+OTHER_ORDER = 10.0
+"""So many times what a series sold itself is more than similar ones can say of it."""
 _MOST_CELLS = 200_000
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What launches sell at an age [SETTLED] against what they settle at, `mean`, and the `variance` of it between
-    launches, in general and by the codes of each static column; from `launches` that were seen to settle."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    by_column: tuple[np.ndarray, ...]
-    launches: int
-
-    def at(self, age: np.ndarray, static: np.ndarray) -> np.ndarray:
-        """[n, D] for ages [n, D] (below 0 or beyond `SETTLED`: 1) and static codes [S, n]."""
-        inside = (age >= 0) & (age < SETTLED)
-        when = np.clip(age, 0, SETTLED - 1)
-        value = self.mean[when]
-        for ratios, code in zip(self.by_column, static, strict=True):
-            value = value * np.where(code[:, None] >= 0, ratios[np.maximum(code, 0)[:, None], when], 1.0)
-        return np.where(inside, value, 1.0)
-
-    def variance_at(self, age: np.ndarray) -> np.ndarray:
-        inside = (age >= 0) & (age < SETTLED)
-        return np.where(inside, self.variance[np.clip(age, 0, SETTLED - 1)], 0.0)
 
 
 @dataclass(frozen=True)
@@ -100,6 +80,10 @@ class Similar:
     sold: np.ndarray
     exposure: np.ndarray
     """[N, D] of the newest days, the exposure in days of an average index at a settled age."""
+    picked: tuple[np.ndarray, np.ndarray]
+    """What was sold [N] over the exposure [N] of first days that were picked for having a sale; 0 and 0 for others. They are
+    not in `sold`."""
+    responses: Responses
 
     # -- Priors --
 
@@ -131,31 +115,39 @@ class Similar:
         if days is not None:
             shown = np.arange(sold.shape[1]) >= sold.shape[1] - days[:, None]
             sold, exposure = np.where(shown, sold, 0.0), np.where(shown, exposure, 0.0)
-        level, squared = self._posterior(*self.prior(rows, unknown), sold, exposure)
+        prior = self.prior(rows, unknown)
+        level, squared = self._posterior(*prior, sold, exposure)
+        if days is None:
+            level, squared = self._with_first_day(rows, prior, level, squared)
         age = (self.panel.days - self.first[rows])[:, None] + np.arange(horizon)
         if days is not None:
             age = np.full_like(age, SETTLED)
-        return self._ahead(level, squared, age, self.codes[:, rows], self.panel.static[:, rows].astype(int))
+        ahead = self.panel.known[:, rows, self.panel.days : self.panel.days + horizon]
+        known = np.full((*ahead.shape[:2], horizon), np.nan, np.float32)
+        known[:, :, : ahead.shape[2]] = ahead
+        return self._ahead(level, squared, age, self.codes[:, rows], self.panel.static[:, rows].astype(int), known)
 
     def forecast_new(
-        self, codes: np.ndarray, static: np.ndarray, age: np.ndarray
+        self, codes: np.ndarray, static: np.ndarray, age: np.ndarray, known: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same for series without a day, and their level [n]: group `codes` [G, n], `static` codes [S, n], `age`
-        [n, horizon] on the days after the panel."""
+        [n, horizon] on the days after the panel, and the `known`-future columns [K, n, horizon] of these."""
         mean, variance = self.effects.of(codes)
         alone = codes[self.groups.index(("sku",))] < 0 if ("sku",) in self.groups else np.ones(len(mean), bool)
         smear, stretch = (np.where(alone, pair[1], pair[0]) for pair in (self.smear, self.stretch))
         level, squared = _moments(mean, variance * stretch, smear)
-        return *self._ahead(level, squared, age, codes, static), level
+        return *self._ahead(level, squared, age, codes, static, known), level
 
-    def _ahead(self, level, squared, age, codes, static) -> tuple[np.ndarray, np.ndarray]:
+    def _ahead(self, level, squared, age, codes, static, known) -> tuple[np.ndarray, np.ndarray]:
         horizon = age.shape[1]
         weekday = _weekday(self.panel.dates[self.panel.days - 1] + 1 + np.arange(horizon))
-        shape = self.profile[weekday] * np.ones((len(level), 1))
+        shape = self.profile * np.ones((len(level), 1))
         for code, ratios in zip(self._profiled(codes), self.profiles, strict=True):
-            known = code >= 0
-            shape = shape * np.where(known[:, None], ratios[np.maximum(code, 0)][:, weekday], 1.0)
-        mean = level[:, None] * self.now * shape * self.curve.at(age, static)
+            shape = shape * np.where(code[:, None] >= 0, ratios[np.maximum(code, 0)], 1.0)
+        # However the groups' weekdays meet, a week sells seven days at the level.
+        shape = shape / np.maximum(shape.mean(1, keepdims=True), 1e-9)
+        mean = level[:, None] * self.now * shape[:, weekday] * self.curve.at(age, static)
+        mean = mean * self.responses.at(known).prod(0)
         return mean.astype(np.float32), (1 + squared[:, None]) * (1 + self.curve.variance_at(age)) - 1
 
     def _profiled(self, codes: np.ndarray) -> list[np.ndarray]:
@@ -167,17 +159,51 @@ class Similar:
         total, days = sold.sum(1), exposure.sum(1)
         usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
         share, noise = _ratio(total, days * mean), _ratio(usual, days * mean)
-        shape = 1 / (squared + noise)
-        doubted = (days > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
+        low, high = self._low(mean, squared, sold, exposure), self._high(mean, squared, sold, exposure)
+        doubted = low | high
         squared = np.where(doubted, np.maximum((1 - share) ** 2 - noise, squared), squared)
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
-        own = np.where(doubted, usual * np.maximum(share, _IMPROBABLE), np.inf)
+        own = np.where(low, usual * np.maximum(share, _IMPROBABLE), np.inf)
         level = np.where(doubted, total / np.maximum(days, 1e-9), mean)
         for _ in range(3):
             phi = np.minimum(self.lasting * _variance_per_unit(level, exposure, self.spread), own)
             evidence = 1 / squared + total / phi
             level = evidence / (1 / (squared * mean) + days / phi)
         return level, 1 / evidence
+
+    def _with_first_day(self, rows, prior, level, squared) -> tuple[np.ndarray, np.ndarray]:
+        """The posterior of `rows` with the first day that was picked for having a sale, where all days at the `level` [n] of
+        the posterior without it would have one, or it says another order of magnitude than that."""
+        first, over = (part[rows] for part in self.picked)
+        expected = level * over
+        chance = -np.expm1(-self.spread.shape * np.log1p(expected / (self.spread.unit * self.spread.shape)))
+        heard = (first * OTHER_ORDER < expected) | (first > OTHER_ORDER * _ratio(expected, chance, self.spread.unit))
+        heard = (over > 0) & (heard | (chance > _SURE) | self._low(*prior, first[:, None], over[:, None]))
+        if not heard.any():
+            return level, squared
+        sold, exposure = (
+            np.column_stack([part[rows], np.where(heard, day, 0.0)])
+            for part, day in ((self.sold, first), (self.exposure, over))
+        )
+        told = self._posterior(*prior, sold, exposure)
+        return np.where(heard, told[0], level), np.where(heard, told[1], squared)
+
+    def _low(self, mean, squared, sold, exposure) -> np.ndarray:
+        """Whether so little as is `sold` [n, D] is improbable under the prior; not where there is no exposure."""
+        share, noise, shape = self._predictive(mean, squared, sold, exposure)
+        return (exposure.sum(1) > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
+
+    def _high(self, mean, squared, sold, exposure) -> np.ndarray:
+        """Whether so much is improbable and of another order of magnitude: single days are often high for a reason."""
+        share, noise, shape = self._predictive(mean, squared, sold, exposure)
+        return (share > OTHER_ORDER) & (gammaincc(shape, shape * np.maximum(share - noise / 2, 0)) < _IMPROBABLE)
+
+    def _predictive(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is sold over what the prior expects [n], the variance of that around a known level, and the Gamma shape of both."""
+        expected = exposure.sum(1) * mean
+        usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
+        noise = _ratio(usual, expected)
+        return _ratio(sold.sum(1), expected), noise, 1 / (squared + noise)
 
     # -- Words --
 
@@ -218,10 +244,14 @@ def study(panel: Panel) -> Similar:
     begun = panel.seen if panel.share is None else exposed(panel.sales, panel.share) > 0
     first = np.where(begun.any(1), begun.argmax(1), panel.days)
     first = np.where(first >= _WELL_AFTER, first, -SETTLED)
+    picked, on = np.zeros(0, int), np.zeros(0, int)
+    first_sold, first_exposure = np.zeros(len(sold)), np.zeros(len(sold))
     if panel.missing_days == "zero":
         # Where rows are sales, a first day is picked for having one.
         picked = np.flatnonzero((first >= start) & (first < panel.days))
-        sold[picked, first[picked] - start] = exposure[picked, first[picked] - start] = 0.0
+        on = first[picked] - start
+        first_sold[picked], first_exposure[picked] = sold[picked, on], exposure[picked, on]
+        sold[picked, on] = exposure[picked, on] = 0.0
     days = sold.shape[1]
     age = np.arange(start, panel.days) - first[:, None]
     settled = age >= SETTLED
@@ -243,9 +273,16 @@ def study(panel: Panel) -> Similar:
     common = 1 + np.clip(shrunk(_ratio(top, low, 1.0) - 1, noise), -0.9, 4.0)
     index, now = profile[weekday] * common, float(common[-_RECENT:].mean())
 
-    curve = _learn_curve(sold, exposure * index, age, static, [len(v) for v in _labels(panel)], spread, lasting)
-    exposure = exposure * index * curve.at(age, static)
+    told = responses.learn(
+        panel.known[:, :, start : panel.days], sold, exposure, level, profile[weekday], common, spread, lasting
+    )
+    curve = learn_curve(sold, exposure * index, age, static, [len(v) for v in _labels(panel)], spread, lasting)
+    at_age = curve.at(age, static)
+    first_exposure[picked] *= index[on] * at_age[picked, on]
+    exposure = exposure * index * at_age
     sold, exposure = sold[:, recent], exposure[:, recent]
+    known = panel.known[:, :, start : panel.days][:, :, recent]
+    exposure = exposure * told.apart(known, level[:, None] * exposure)
     total, seen = sold.sum(1), exposure.sum(1)
     phi = lasting * _variance_per_unit(_ratio(total, seen), exposure, spread)
     heard = seen > 0.5
@@ -256,7 +293,7 @@ def study(panel: Panel) -> Similar:
     profiles = _profiles(sold, exposure, _ratio(total, seen), weekday[recent], groups, codes, labels, spread)
     similar = Similar(
         panel, groups, codes, labels, effects, curve, spread, lasting, (1.0, 1.0), (1.0, 1.0), profiles, profile, now, first,
-        sold, exposure,
+        sold, exposure, (first_sold, first_exposure), told,
     )  # fmt: skip
     return _checked(similar, value, noise, _ratio(total, seen), heard)
 
@@ -380,61 +417,3 @@ def _profiles(sold, exposure, level, weekday, groups, codes, labels, spread) -> 
         found.append(ratios)
         mean = mean * np.vstack([ratios, np.ones(7)])[code]
     return tuple(found)
-
-
-def _learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: float) -> Curve:
-    """The launch curve from series that began inside the history and were seen to settle.
-
-    At each span of ages, the ratios of the launches to what they settled at are pooled by random effects (DerSimonian &
-    Laird 1986), which gives their mean, its error and the variance between launches; the mean is then drawn to 1.
-    """
-    after = age >= SETTLED
-    total, days = np.where(after, sold, 0.0).sum(1), np.where(after, exposure, 0.0).sum(1)
-    known = (age[:, 0] < SETTLED) & (days >= _LEAST_SETTLED) & (total > 0)
-    flat = Curve(np.ones(SETTLED), np.zeros(SETTLED), tuple(np.ones((max(n, 1), SETTLED)) for n in sizes), 0)
-    rows = np.flatnonzero(known)
-    if len(rows) < _LEAST_LAUNCHES:
-        return flat
-    level = total[rows] / days[rows]
-    phi = lasting * np.maximum(spread.unit + level / spread.shape, 1e-9)
-    ratio, noise = np.zeros((len(rows), len(_BINS) - 1)), np.full((len(rows), len(_BINS) - 1), np.inf)
-    for span, (low, high) in enumerate(pairwise(_BINS)):
-        inside = (age[rows] >= low) & (age[rows] < high)
-        top = np.where(inside, sold[rows], 0.0).sum(1)
-        mean = np.where(inside, exposure[rows], 0.0).sum(1) * level
-        use = mean > 1e-9
-        ratio[use, span] = np.minimum(top[use] / mean[use], 10.0)
-        # Both the days and the level that they are set against err.
-        noise[use, span] = phi[use] / mean[use] + phi[use] / total[rows][use]
-    mean, error, between = _pooled(ratio, noise)
-    mean = np.maximum(1 + shrunk(mean - 1, error), 0.05)
-    by_column = []
-    for column, size in zip(static, sizes, strict=True):
-        ratios = np.ones((max(size, 1), len(_BINS) - 1))
-        own = column[rows]
-        deviation, error_of = np.zeros_like(ratios), np.full_like(ratios, np.inf)
-        for code in np.unique(own[own >= 0]):
-            mine = own == code
-            if mine.sum() >= _LEAST_LAUNCHES:
-                part, part_error, _ = _pooled(ratio[mine], noise[mine])
-                deviation[code], error_of[code] = part / mean - 1, part_error / mean**2
-        ratios = np.maximum(1 + shrunk(deviation, error_of), 0.05)
-        by_column.append(np.repeat(ratios, np.diff(_BINS), axis=1))
-        ratio = ratio / np.where(own[:, None] >= 0, ratios[np.maximum(own, 0)], 1.0)
-    spans = np.diff(_BINS)
-    return Curve(np.repeat(mean, spans), np.repeat(between / mean**2, spans), tuple(by_column), len(rows))
-
-
-def _pooled(ratio: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random-effects mean of each column, its error variance (infinite without a row) and the variance between rows."""
-    weight = 1 / noise
-    total = np.maximum(weight.sum(0), 1e-12)
-    mean = (weight * ratio).sum(0) / total
-    count = (weight > 0).sum(0)
-    excess = (weight * (ratio - mean) ** 2).sum(0) - np.maximum(count - 1, 0)
-    between = np.maximum(excess / np.maximum(total - (weight**2).sum(0) / total, 1e-12), 0.0)
-    between = np.where(count > 1, np.minimum(between, 4.0), 0.0)
-    weight = np.where(np.isfinite(noise), 1 / (np.where(np.isfinite(noise), noise, 1.0) + between), 0.0)
-    total = weight.sum(0)
-    mean = np.where(total > 0, (weight * ratio).sum(0) / np.maximum(total, 1e-12), 1.0)
-    return mean, np.where(total > 0, 1 / np.maximum(total, 1e-12), np.inf), between

@@ -254,10 +254,13 @@ def _predict(
         )
     told = pd.DataFrame(columns=newcomers.COLUMNS)
     if not len(panel.keys):
-        unjudged = (
-            (f"{len(new)} newcomers are not forecast: there is no history to judge them by",) if new is not None else ()
-        )
-        return empty_frame(), withheld, (*panel.notes, *unjudged), told
+        notes = panel.notes
+        if new is not None:
+            _, withheld, told, more = newcomers.append(
+                empty_frame(), withheld, panel, None, new, model.newcomers, model.base_spread, horizon, False
+            )
+            notes = (*notes, *more)
+        return empty_frame(), withheld, notes, told
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
     kind = segments.demand_class(demand.expected, model.config.min_days)
     similar = study(panel) if new is not None or (kind == segments.SHORT).any() or LAUNCH in wanted else None
@@ -267,7 +270,7 @@ def _predict(
     notes = panel.notes
     if new is not None:
         frame, withheld, told, more = newcomers.append(
-            frame, withheld, similar, new, model.newcomers, model.base_spread, horizon, BLEND in wanted
+            frame, withheld, panel, similar, new, model.newcomers, model.base_spread, horizon, BLEND in wanted
         )
         notes = (*notes, *more)
     if progress:

@@ -24,7 +24,7 @@ from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.heldout import BLEND, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.panel import Panel, as_text, read_dates
+from ml.forecast.panel import Panel, as_text, fill_future, read_dates
 from ml.forecast.segments import SHORT
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
@@ -180,8 +180,14 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     known = pd.MultiIndex.from_frame(panel.keys)
     old = pd.MultiIndex.from_frame(keys).isin(known) if len(keys) else np.zeros(0, bool)
     if old.any():
-        notes.append(f"{int(old.sum())} newcomers have a history and are forecast from it")
-    keep = ~old & ~keys.duplicated().to_numpy()
+        notes.append(f"{int(old.sum())} newcomers have a history and are forecast from it: {_named(keys[old])}")
+    again = keys.duplicated().to_numpy() & ~old
+    if again.any():
+        notes.append(
+            f"{int(again.sum())} rows of the newcomers table name a product and location that a row before names, whose word"
+            f" counts: {_named(keys[again])}"
+        )
+    keep = ~old & ~again
     frame, keys = frame[keep].reset_index(drop=True), keys[keep].reset_index(drop=True).astype(object)
     next_day = panel.dates[panel.days - 1] + 1
     first_day = np.full(len(keys), next_day, _DAY)
@@ -209,6 +215,13 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     return Newcomers(keys, static, first_day), notes
 
 
+def _named(keys: pd.DataFrame, most: int = 3) -> str:
+    """The first few of `keys` (sku, location) in words."""
+    keys = keys.drop_duplicates()
+    told = ", ".join(f"{sku} at {place}" for sku, place in keys.head(most).itertuples(index=False))
+    return told + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
 def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.ndarray:
     """The static code that all series with the same `key` share; -1 where they do not or there is none."""
     codes = pd.Series(panel.static[number].astype(int)).groupby(panel.keys[key].to_numpy())
@@ -219,13 +232,15 @@ def _of_the_same(panel: Panel, number: int, key: str, wanted: pd.Series) -> np.n
 @dataclass(frozen=True)
 class Outlook:
     """What is expected of n newcomers over H days: `mean` [n, H] (0 before their first day), the squared coefficient of
-    variation of it, `squared` [n, H], `level` [n] before season and launch `curve` [n, H], and group `codes` [G, n]."""
+    variation of it, `squared` [n, H], `level` [n] before season and launch `curve` [n, H], group `codes` [G, n], and what is known of
+    the days ahead, `responses` [K, n, H], as factors."""
 
     mean: np.ndarray
     squared: np.ndarray
     level: np.ndarray
     curve: np.ndarray
     codes: np.ndarray
+    responses: np.ndarray
 
 
 def outlook(similar: Similar, newcomers: Newcomers, lessons: Lessons, horizon: int) -> Outlook:
@@ -234,10 +249,39 @@ def outlook(similar: Similar, newcomers: Newcomers, lessons: Lessons, horizon: i
     codes = similar.codes_of(newcomers.keys, newcomers.static)
     ahead = panel.dates[panel.days - 1] + 1 + np.arange(horizon)
     age = (ahead[None, :] - newcomers.first_day[:, None]).astype(int)
-    mean, squared, level = similar.forecast_new(codes, newcomers.static, age)
+    known = _known_ahead(panel, newcomers.keys, horizon)
+    mean, squared, level = similar.forecast_new(codes, newcomers.static, age, known)
     correction = np.float32(lessons.correction[0])
     curve = similar.curve.at(age, newcomers.static)
-    return Outlook(np.where(age >= 0, mean * correction, 0), squared, level * correction, curve, codes)
+    responses = similar.responses.at(known)
+    return Outlook(np.where(age >= 0, mean * correction, 0), squared, level * correction, curve, codes, responses)
+
+
+def _known_ahead(panel: Panel, keys: pd.DataFrame, horizon: int) -> np.ndarray:
+    """The known-future columns [K, n, H] of newcomers: as their own rows of the future table say, else what all series of
+    the place share on that day in a column in which those of a place always agree (opening days, say), else what all series
+    share (the calendar). NaN where neither tells."""
+    known = np.full((len(panel.columns.known_future), len(keys), horizon), np.nan, np.float32)
+    if panel.future is None:
+        return known
+    fill_future(known, panel.future, keys, panel.dates[panel.days - 1], panel.columns)
+    ahead = panel.known[:, :, panel.days : panel.days + horizon]
+    for by in (panel.keys["location"].to_numpy(), np.zeros(len(panel.keys))):
+        whose = keys["location"].to_numpy() if by.dtype == object else np.zeros(len(keys))
+        places, code = np.unique(by, return_inverse=True)
+        at = np.minimum(np.searchsorted(places, whose), len(places) - 1)
+        found = places[at] == whose
+        for number, told in enumerate(ahead):
+            low, high = np.full((len(places), horizon), np.inf), np.full((len(places), horizon), -np.inf)
+            np.fmin.at(low, code, told)
+            np.fmax.at(high, code, told)
+            # Of one series nobody can say whether its day is the place's.
+            several = (np.bincount(code) > 1)[:, None] & np.isfinite(low)
+            if several.any() and (low == high)[several].all():
+                shared_value = np.where(several, low, np.nan)[at]
+                own = known[number]
+                known[number] = np.where(np.isnan(own) & found[:, None], shared_value, own)
+    return known
 
 
 def forecast_newcomers(
@@ -278,28 +322,42 @@ def forecast_newcomers(
 def append(
     frame: pd.DataFrame,
     withheld: pd.DataFrame,
-    similar: Similar,
+    panel: Panel,
+    similar: Similar | None,
     table: pd.DataFrame,
     lessons: Lessons,
     base: Spread,
     horizon: int,
     written: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
-    """The forecast `frame` with the rows of the newcomers in `table`, what is `withheld`, the list of newcomers, and notes."""
-    new, notes = read_newcomers(table, similar.panel)
+    """The forecast `frame` with the rows of the newcomers in `table`, what is `withheld`, the list of newcomers, and notes.
+
+    A product that is withheld for what its own rows say, and that the table names, comes back: it is a newcomer alone.
+    `similar` is None where the `panel` has no series that they could be judged by.
+    """
+    new, notes = read_newcomers(table, panel)
     none = pd.DataFrame(columns=COLUMNS)
     if not len(new.keys):
         return frame, withheld, none, notes
-    if not (similar.exposure.sum(1) > 0.5).any():
+    keys = new.keys.astype(dict.fromkeys(panel.whole_keys, "int64"))
+    back = pd.MultiIndex.from_frame(withheld[["sku", "location"]]).isin(pd.MultiIndex.from_frame(keys))
+    if similar is None or not (similar.exposure.sum(1) > 0.5).any():
         reason = "a new product, and no series of the history has been in stock that it could be judged by"
-        return frame, pd.concat([withheld, new.keys.assign(reason=reason)], ignore_index=True), none, notes
+        withheld = pd.concat([withheld[~back], keys.assign(reason=reason)], ignore_index=True)
+        return frame, withheld, none, notes
+    if back.any():
+        first = withheld[back].iloc[0]
+        notes.append(
+            f"{int(back.sum())} newcomers have rows in the history from which they would not be forecast; they are taken for new and"
+            f" judged by similar products: {_named(withheld.loc[back, ['sku', 'location']])} ({first['sku']}: {first['reason']})"
+        )
     rows, told = forecast_newcomers(similar, new, lessons, base, horizon)
     if written:
         order = ["sku", "location", "date"]
         blend, rest = frame[frame["model"] == BLEND], frame[frame["model"] != BLEND]
         blend = pd.concat([blend, rows], ignore_index=True).sort_values(order, kind="stable")
         frame = pd.concat([blend, rest], ignore_index=True)
-    return frame, withheld, told, [*notes, note(told)]
+    return frame, withheld[~back].reset_index(drop=True), told, [*notes, note(told)]
 
 
 def judged(similar: int, alike: str) -> str:

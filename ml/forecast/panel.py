@@ -14,6 +14,7 @@ import pandas as pd
 
 from ml.forecast.config import ForecastConfig
 from ml.forecast.errors import ForecastError
+from ml.forecast.spikes import Usual, beyond_others, cut_spikes, usual_days
 from ml.phantom import phantom_days
 
 _KEY = ["sku", "location"]
@@ -42,6 +43,8 @@ class Panel:
     `keys`: frame [N] of sku and location. `dates`: [T + H] days. `sales`: [N, T], never negative. `stocked`: [N, T] in-stock
     share or None; `share` is the same where demand is recovered by it, None otherwise. `known`: [K, N, T + H]. `past`: [P, N, T]. `static`: [S, N] codes, -1 where not known. `first`: [N]
     index of the first observed day. `whole`: [N] whether a series sells whole units. `notes`: what was cleaned. `whole_keys`: the keys that were numbers in the file.
+    `left_out`: sku, location and reason of series of the file that are not among the N. `future`: the rows of the future
+    table, of any series, with the K columns; None without one.
     """
 
     keys: pd.DataFrame
@@ -57,6 +60,8 @@ class Panel:
     notes: tuple[str, ...] = ()
     missing_days: str = "unknown"
     whole_keys: tuple[str, ...] = ()
+    left_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*_KEY, "reason"]))
+    future: pd.DataFrame | None = None
 
     @property
     def days(self) -> int:
@@ -115,7 +120,7 @@ def build_panel(
 ) -> Panel:
     """Align `history` and `future` into a `Panel`; `categories` and `missing_days` come from training when predicting."""
     whole_keys = tuple(name for name in _KEY if name in history and history[name].dtype.kind in "iu")
-    history, notes = _clean(history, columns, config.history_days)
+    history, notes, left_out = _clean(history, columns, config.history_days)
     codes, keys = _series(history)
     days = history["date"].to_numpy().astype(_DAY)
     last = days.max() if len(days) else np.datetime64("2000-01-01", "D")
@@ -123,16 +128,24 @@ def build_panel(
     total = int((last - start).astype(int)) + 1
     dates = start + np.arange(total + horizon)
     at = (days - start).astype(int)
-    shape = (len(keys), total)
 
     quantity = history["quantity"].to_numpy(np.float64)
     negative = quantity < 0
     if negative.any():
         notes.append(f"{int(negative.sum())} days with negative quantity count as 0: returns are not demand")
-    sales = _dense(shape, codes, at, np.maximum(quantity, 0.0))
-    sales, spikes = _cut_spikes(sales, config.spike_factor)
-    if spikes:
-        notes.append(f"{spikes} days above {config.spike_factor:g} times the usual selling day were cut to that")
+    sales = _dense((len(keys), total), codes, at, np.maximum(quantity, 0.0))
+    usual = usual_days(sales, config.spike_factor)
+    beyond, largest = beyond_others(usual, config.spike_factor)
+    if beyond.any():
+        left_out = pd.concat([left_out, _beyond(sales, keys, dates, beyond, largest)], ignore_index=True)
+        believed = ~beyond[codes]
+        history, at, codes = history[believed], at[believed], (np.cumsum(~beyond) - 1)[codes[believed]]
+        quantity, keys, sales = quantity[believed], keys[~beyond].reset_index(drop=True), sales[~beyond]
+        usual = Usual(usual.days[~beyond], usual.mean[~beyond], usual.median[~beyond])
+    cut, high = cut_spikes(sales, usual, config.spike_factor)
+    if high.any():
+        notes.append(_told_spikes(sales, cut, high, keys, dates, config.spike_factor))
+    sales, shape = cut, (len(keys), total)
     if missing_days is None:
         stated = bool((quantity == 0).any())
         missing_days = config.missing_days if config.missing_days != "auto" else ("unknown" if stated else "zero")
@@ -168,15 +181,18 @@ def build_panel(
     known = np.full((len(columns.known_future), len(keys), total + horizon), np.nan, np.float32)
     known[:, :, :total] = _stack(shape, codes, at, history, columns.known_future)
     if columns.known_future and horizon:
-        notes += _fill_future(known, total, horizon, future, keys, last, columns)
+        future, told = _read_future(future, columns, horizon, last)
+        notes += [*told, *fill_future(known[:, :, total:], future, keys, last, columns)]
     static, categories = _static(history, codes, len(keys), columns.static, categories)
     return Panel(
-        keys, dates, sales, stocked, known, past, static, horizon, columns, categories, tuple(notes), missing_days, whole_keys
+        keys, dates, sales, stocked, known, past, static, horizon, columns, categories, tuple(notes), missing_days, whole_keys,
+        left_out, future if columns.known_future and horizon else None,
     )  # fmt: skip
 
 
-def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[pd.DataFrame, list[str]]:
-    """The columns needed, with usable types, one row per series and day; and what had to be mended.
+def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
+    """The columns needed, with usable types, one row per series and day; what had to be mended; and the series (sku, location,
+    reason) of which no row is usable.
 
     Codes become categories, so that rows by the ten million cost no text each. Of a history the `newest` days are kept;
     None stands for a future, which has no quantity.
@@ -211,18 +227,49 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
             stray = complete & (dates >= first)
             notes.append(f"{int(stray.sum())} rows dated more than a year after all others are left out ({told})")
             complete &= ~stray
-    keep = complete
+    keep, left_out = complete, pd.DataFrame(columns=[*_KEY, "reason"])
     if is_history and complete.any():
         start = dates[complete].max() - np.timedelta64(newest - 1, "D")
         keep = complete & (dates >= start)
         if (keep != complete).any():
             notes.append(f"days before {start} are left out (history_days = {newest})")
+    keys = {name: as_text(frame[name]) for name in _KEY}
+    if is_history and not keep.all():
+        left_out = _unusable(keys, dates, keep, complete, newest)
     keep = slice(None) if keep.all() else keep
-    kept = {name: as_text(frame[name][keep]) for name in _KEY} | {"date": dates[keep].astype("datetime64[s]")}
+    kept = {name: codes[keep] for name, codes in keys.items()} | {"date": dates[keep].astype("datetime64[s]")}
     kept |= {name: values[keep] for name, values in numbers.items()}
     if is_history:
         kept |= {name: as_text(frame[name][keep]) for name in columns.static}
-    return _once(pd.DataFrame(kept, copy=False), notes, is_history), notes
+    return _once(pd.DataFrame(kept, copy=False), notes, is_history), notes, left_out
+
+
+def _unusable(keys: dict[str, pd.Series], dates, keep: np.ndarray, complete: np.ndarray, newest: int) -> pd.DataFrame:
+    """The series that have rows, but none to `keep`, with the reason: sku, location, reason."""
+    sku, place = (keys[name].cat for name in _KEY)
+    width = max(len(place.categories), 1)
+    number = np.where(
+        (sku.codes >= 0) & (place.codes >= 0), sku.codes.to_numpy(np.int64) * width + place.codes.to_numpy(), -1
+    )
+    gone = ~np.isin(number, np.unique(number[keep])) & (number >= 0)
+    rows = pd.DataFrame(
+        {"number": number[gone], "date": np.where(complete[gone], dates[gone], np.datetime64("NaT", "s"))}
+    )
+    last = rows.groupby("number")["date"].max()
+    reasons = [
+        "none of its rows has a date and a quantity that can be used; correct them"
+        if pd.isna(day)
+        else f"no row since {day:%Y-%m-%d}: days so old are left out (history_days = {newest})"
+        for day in last
+    ]
+    found = last.index.to_numpy()
+    return pd.DataFrame(
+        {
+            "sku": np.asarray(sku.categories, object)[found // width],
+            "location": np.asarray(place.categories, object)[found % width],
+            "reason": reasons,
+        }
+    )
 
 
 def read_dates(values: pd.Series, what: str, column: str = "date") -> pd.Series:
@@ -288,9 +335,13 @@ def _once(frame: pd.DataFrame, notes: list[str], is_history: bool) -> pd.DataFra
     if is_history:
         how = {name: "first" for name in frame.columns if name not in (*_KEY, "date")} | {"quantity": "sum"}
         again = again.groupby([*_KEY, "date"], as_index=False, sort=False, observed=True).agg(how)
-        notes.append(
-            f"{int(exact.sum())} repeated rows were counted once, and {rest} further rows of a day were added to it"
+        sku, place, day = frame.loc[repeats, [*_KEY, "date"]].iloc[0]
+        same, added = (
+            f"{int(exact.sum())} repeated rows were counted once",
+            f"{rest} further rows of a day were added to it",
         )
+        told = " and ".join(part for part, some in ((same, exact.any()), (added, rest)) if some)
+        notes.append(f"{told} (such as {sku} at {place} on {day:%Y-%m-%d})")
     else:
         again = again.drop_duplicates([*_KEY, "date"], keep="last")
     return pd.concat([frame[~repeats], again], ignore_index=True)
@@ -336,54 +387,58 @@ def _disproved(sales: np.ndarray, stocked: np.ndarray) -> np.ndarray:
     return (out.sum(1) >= 7) & (2 * (out & (sales > 0)).sum(1) > out.sum(1))
 
 
-def _cut_spikes(sales: np.ndarray, factor: float) -> tuple[np.ndarray, int]:
-    """Cut days far above the series' usual selling day (the mean of its selling days without the largest tenth).
-
-    A wrong decimal point or a cancelled bulk order must not set the level of a product that sells 0 to 4. Where there are
-    several, that mean is theirs: it counts as the factor times the median at most. Of fewer than four selling days the median
-    alone tells; one alone is judged by nothing and stays.
-    """
-    positive = np.where(sales > 0, sales, np.nan)
-    count = np.isfinite(positive).sum(1)
-    enough = np.flatnonzero(count >= 2)
-    if not len(enough):
-        return sales, 0
-    ordered = np.sort(positive[enough].astype(np.float64), axis=1)  # NaN last
-    kept = count[enough] - np.maximum(1, count[enough] // 10)
-    totals = np.cumsum(np.nan_to_num(ordered), axis=1)
-    row = np.arange(len(enough))
-    median = ordered[row, (count[enough] - 1) // 2]
-    usual = np.minimum(totals[row, kept - 1] / kept, factor * median)
-    limit = factor * np.where(count[enough] >= 4, usual, median)
-    # What sells whole units is still seen to do so after the cut: its quantiles are whole, and 0 where most days are.
-    limit = np.where((np.nan_to_num(sales[enough]) % 1 == 0).all(1), np.rint(limit), limit)
-    high = sales[enough] > limit[:, None]
-    cut = sales.copy()
-    cut[enough] = np.where(high, limit[:, None].astype(np.float32), sales[enough])
-    return cut, int(high.sum())
+def _beyond(sales: np.ndarray, keys: pd.DataFrame, dates, beyond: np.ndarray, largest: float) -> pd.DataFrame:
+    """The series whose few sales cannot be believed, with the reason: sku, location, reason."""
+    reasons = []
+    for row in np.flatnonzero(beyond):
+        highest, days = int(np.nanargmax(sales[row])), int((sales[row] > 0).sum())
+        reasons.append(
+            f"its sales cannot be believed: {_number(sales[row, highest])} on {dates[highest]}"
+            + (f", of {days} days that sold" if days > 1 else ", the only day that sold")
+            + f", where no other series usually sells more than {_number(largest)} a day. A typing error or another unit? Correct"
+            " the row, or raise spike_factor if it is true"
+        )
+    return keys[beyond].assign(reason=reasons)
 
 
-def _fill_future(known, total, horizon, future, keys, last, columns) -> list[str]:
-    """Write the known-future covariates of the days to come; say what is missing and leave it NaN."""
+def _number(value: float) -> str:
+    """As people write it: 1,000,000,000 or 0.25."""
+    return f"{value:,.0f}" if value >= 100 or value % 1 == 0 else f"{value:.3g}"
+
+
+def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> str:
+    """A note on the days that were cut, naming the largest."""
+    row, day = np.unravel_index(np.argmax(np.where(high, sales, -1)), sales.shape)
+    sku, place = keys.iloc[row]
+    return (
+        f"{int(high.sum())} days of {int(high.any(1).sum())} series are above {factor:g} times the usual selling day and were cut"
+        f" to that; the largest are the {_number(sales[row, day])} of {sku} at {place} on {dates[day]}, cut to {_number(cut[row, day])}."
+        " If they are true, raise spike_factor"
+    )
+
+
+def _read_future(future, columns: Columns, horizon: int, last) -> tuple[pd.DataFrame, list[str]]:
     if future is None:
         raise ForecastError(
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date"
             f" and these columns for the {horizon} days after {last}."
         )
-    future, notes = _clean(future, columns, None)
-    index = _position(keys, future)
+    return _clean(future, columns, None)[:2]
+
+
+def fill_future(known: np.ndarray, future: pd.DataFrame, keys: pd.DataFrame, last, columns: Columns) -> list[str]:
+    """Write the known-future covariates of the days after `last` into `known` [K, N, H]; say what is missing and leave it NaN."""
+    index, horizon = _position(keys, future), known.shape[2]
     at = (future["date"].to_numpy().astype(_DAY) - last).astype(int) - 1
     use = (index >= 0) & (at >= 0) & (at < horizon)
     filled = np.zeros((len(keys), horizon), bool)
     filled[index[use], at[use]] = True
     for number, name in enumerate(columns.known_future):
-        known[number, index[use], total + at[use]] = future[name].to_numpy(np.float32)[use]
+        known[number, index[use], at[use]] = future[name].to_numpy(np.float32)[use]
     lacking = int((~filled).sum())
-    if lacking:
-        notes.append(
-            f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"
-        )
-    return notes
+    if not lacking:
+        return []
+    return [f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"]
 
 
 def _position(keys: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:

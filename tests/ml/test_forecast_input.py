@@ -117,6 +117,69 @@ def test_nor_does_one_among_few_days_that_sold(quantities):
     assert blend[["mean", "q99"]].to_numpy().max() < 150
 
 
+def at_the_end_of(company, quantities, **key):
+    """Rows whose last day is that of the `company`."""
+    odd = rows(quantities, **key)
+    return odd.assign(date=odd["date"] + (company[0]["date"].max() - odd["date"].max()))
+
+
+@pytest.mark.parametrize("quantities", [[1e9], [0, 0, 1e9], [1e9, *[0] * 29], [1e9, 1e9]])
+def test_a_series_of_nothing_but_a_wrong_number_is_withheld_and_teaches_no_other(quantities):
+    company = steady()
+    result = run(pd.concat([*company, at_the_end_of(company, quantities, sku="ODD")]), horizon=14, config=QUICK)
+    assert check(result, 30)["q99"].max() < 100
+    assert result.withheld["sku"].tolist() == ["ODD"]
+    reason = result.withheld["reason"].iloc[0]
+    assert "1,000,000,000 on 2025-0" in reason
+    assert "A typing error or another unit? Correct the row" in reason
+    pd.testing.assert_frame_equal(result.forecasts, run(pd.concat(company), horizon=14, config=QUICK).forecasts)
+
+
+def test_what_is_large_is_believed_where_it_is_alone_or_all_is_large_or_the_user_says_so():
+    alone = check(run(rows([1e9]), horizon=7, config=QUICK), 1, 7)
+    assert 5e8 < alone["mean"].mean() < 2e9
+    large = [frame.assign(quantity=frame["quantity"] * 1e8) for frame in steady()]
+    new = at_the_end_of(large, [3e8, 2e8], sku="NEW")
+    result = run(pd.concat([*large, new]), horizon=7, config=QUICK)
+    assert check(result, 31, 7)["mean"].mean() == pytest.approx(2e8, rel=0.2)
+    company = steady()
+    screws = at_the_end_of(company, [5e4], sku="SCREWS")
+    believed = ForecastConfig(**{**QUICK.model_dump(), "spike_factor": 1e6})
+    assert len(run(pd.concat([*company, screws]), horizon=7, config=QUICK).withheld) == 1
+    assert check(run(pd.concat([*company, screws]), horizon=7, config=believed), 31, 7)["mean"].max() > 1e4
+
+
+def test_among_few_series_of_one_day_each_the_one_beyond_all_others_is_not_believed():
+    result = run(pd.concat([rows([q], sku=f"P{i}") for i, q in enumerate([2, 3, 1e9, 1])]), horizon=7, config=QUICK)
+    assert check(result, 3, 7)["mean"].max() < 10
+    assert result.withheld["sku"].tolist() == ["P2"]
+
+
+def test_a_product_of_which_most_numbers_are_wrong_teaches_nobody():
+    company = steady()
+    odd = [1, *[0, 0, 1e9, 0] * 8, 1]  # as many wrong as right, and more
+    few = [1, 0, 1, 1, *[0] * 20, 1e9, 0, 1e9, 0, 1, 0]
+    history = [*company, at_the_end_of(company, odd, sku="ODD"), at_the_end_of(company, few, sku="FEW")]
+    history.append(company[1].assign(sku="TONNES", quantity=company[1]["quantity"] * 1e-6))
+    result = run(pd.concat([*history, at_the_end_of(company, [1e9], sku="LONE")]), horizon=14, config=QUICK)
+    assert result.withheld["sku"].tolist() == ["LONE", "ODD"]
+    blend = check(result, 32)
+    assert blend.loc[blend["sku"] == "FEW", "mean"].max() < 5
+    assert blend["q99"].max() < 100
+    # One that sells by the thousand every day is no mistake.
+    screws = [frame.assign(sku="SCREWS", quantity=frame["quantity"] * 20_000) for frame in company[:1]]
+    assert check(run(pd.concat([*company, *screws]), horizon=14, config=QUICK), 31)["mean"].max() > 10_000
+
+
+def test_a_day_that_was_cut_is_named_with_what_it_was_cut_to():
+    series = steady()
+    series[3].loc[series[3].index[40], "quantity"] = 10**9
+    notes = run(pd.concat(series), horizon=7, config=QUICK).notes
+    assert any(
+        "1 days of 1 series" in note and "1,000,000,000 of P03 at S on 2025-02-10, cut to" in note for note in notes
+    )
+
+
 @pytest.mark.parametrize("known", [2, 7, 14, 27])
 def test_a_new_product_that_sells_0_to_4_among_products_that_sell_thousands(known):
     rng = np.random.default_rng(0)
@@ -126,6 +189,30 @@ def test_a_new_product_that_sells_0_to_4_among_products_that_sell_thousands(know
     blend = check(run(pd.concat([new, *company]), horizon=14, config=QUICK), 31)
     assert blend.loc[blend["sku"] == "NEW", ["mean", "q99"]].to_numpy().max() < 20
     assert blend.loc[blend["sku"] != "NEW", "mean"].mean() == pytest.approx(5_000, rel=0.1)
+
+
+LEVELS = {
+    "alike": lambda rng, i: rng.integers(4_900, 5_100, 90),
+    "all of their own": lambda rng, i: rng.poisson(10 ** (4 * i / 29), 90),
+    "seldom": lambda rng, i: np.where(rng.random(90) < 0.05, rng.integers(3_000, 7_000, 90), 0),
+    "few": lambda rng, i: rng.integers(1, 4, 90),
+}
+
+
+@pytest.mark.parametrize("others", LEVELS)
+@pytest.mark.parametrize("stated", [True, False], ids=["zeros stated", "only sales"])
+@pytest.mark.parametrize("quantities", [[2], [2, 1], [200], [200, 180]])
+def test_a_series_of_one_or_two_days_stays_in_the_order_of_what_it_sold(others, stated, quantities):
+    rng = np.random.default_rng(1)
+    company = [rows(LEVELS[others](rng, i), sku=f"P{i:02d}", location=f"S{i % 3}") for i in range(30)]
+    history = pd.concat([*company, at_the_end_of(company, quantities, sku="NEW", location="S1")])
+    blend = check(run(history if stated else history[history["quantity"] > 0], horizon=14, config=QUICK), 31)
+    new = blend[blend["sku"] == "NEW"]
+    # What is corrected on held-out days comes on top of the bound.
+    assert max(quantities) / 10 <= new["mean"].mean() <= 10.5 * max(quantities)
+    assert new["q99"].max() <= 40 * max(quantities)
+    if others == "alike":
+        assert new["mean"].mean() == pytest.approx(np.mean(quantities), rel=0.4)
 
 
 @pytest.mark.parametrize("number", [1e16, 1e38, 1e300])
@@ -180,6 +267,28 @@ def test_a_discontinued_series_is_withheld_with_its_reason():
     check(result, 30)
     assert result.withheld["sku"].tolist() == ["OLD"]
     assert "no row since 2024-07-10" in result.withheld["reason"].iloc[0]
+
+
+def test_every_series_of_the_file_is_forecast_or_withheld_whatever_its_rows_lack():
+    company = steady()
+    config = ForecastConfig(**{**QUICK.model_dump(), "history_days": 56})
+    old = rows([3] * 20, sku="OLD", start="2024-01-01")
+    unread = pd.concat(
+        [
+            rows([np.nan] * 5, sku="NO QUANTITY", start="2025-03-01"),
+            rows([1], sku="NO DATE").assign(date=pd.NaT),
+            rows([1], sku="MISTYPED", start="2052-01-01"),
+        ]
+    )
+    result = run(pd.concat([old, unread, *company]), horizon=7, config=config)
+    check(result, 30, 7)
+    reasons = result.withheld.set_index("sku")["reason"]
+    assert sorted(reasons.index) == ["MISTYPED", "NO DATE", "NO QUANTITY", "OLD"]
+    assert reasons["OLD"] == "no row since 2024-01-20: days so old are left out (history_days = 56)"
+    assert all("correct them" in reasons[sku] for sku in ("MISTYPED", "NO DATE", "NO QUANTITY"))
+    # A series of which some rows can be used is forecast from these.
+    part = company[0].assign(quantity=lambda f: f["quantity"].where(f.index > 10))
+    check(run(pd.concat([part, *company[1:]]), horizon=7, config=config), 30, 7)
 
 
 def test_a_shop_whose_every_product_is_new():

@@ -19,10 +19,12 @@ from ml.forecast import (
 )
 from ml.forecast import forecast as run
 from ml.forecast.config import QUANTILE_COLUMNS
+from ml.forecast.distribution import Spread
 from ml.forecast.effects import shrunk
 from ml.forecast.launch import SETTLED, study
 from ml.forecast.newcomers import read_newcomers
 from ml.forecast.panel import Columns, build_panel
+from ml.forecast.responses import learn
 
 SIMPLE = ForecastConfig(boosted=BoostedConfig(enabled=False), recurrent=RecurrentConfig(enabled=False))
 STATIC = ("category", "format")
@@ -245,7 +247,8 @@ def test_without_any_history_newcomers_are_told_about_and_not_forecast():
     empty = pd.DataFrame({"sku": [], "location": [], "date": pd.to_datetime([]), "quantity": []})
     result = run(empty, None, horizon=7, newcomers=pd.DataFrame({"sku": ["NEW"], "location": ["S"]}), config=SIMPLE)
     assert result.forecasts.empty
-    assert any("1 newcomers are not forecast" in note for note in result.notes)
+    assert result.withheld["sku"].tolist() == ["NEW"]
+    assert "could be judged by" in result.withheld["reason"].iloc[0]
 
 
 def test_series_of_a_few_days_lean_on_similar_ones_and_beat_their_own_average():
@@ -289,3 +292,119 @@ def test_rows_of_the_newcomers_table_that_are_no_newcomers_are_told():
     assert read_newcomers(table[:0], build_panel(frame, None, 0, Columns(), SIMPLE))[1] == [
         "the newcomers table has no rows"
     ]
+
+
+def test_rows_of_the_newcomers_table_that_say_a_product_again_are_told():
+    frame = chain(products=4, stores=2, days=70)
+    table = pd.DataFrame({"sku": ["N1", "N1", "N2", "N1"], "location": ["S00", "S00", "S01", "S01"]})
+    table["first_day"] = ["2025-03-20", "2025-06-01", None, None]
+    read, notes = read_newcomers(table, build_panel(frame, None, 0, Columns(), SIMPLE))
+    assert len(read.keys) == 3
+    assert str(read.first_day[0]) == "2025-03-20"
+    assert notes == [
+        "1 rows of the newcomers table name a product and location that a row before names, whose word counts: N1 at S00"
+    ]
+
+
+def test_a_product_that_comes_back_is_a_newcomer_and_nothing_else():
+    frame = chain(products=6, stores=2).drop(columns="level")
+    gone = (frame["sku"] == "P00") & (frame["date"] > frame["date"].min() + pd.Timedelta(days=30))
+    table = pd.DataFrame({"sku": ["P00"], "location": ["S00"]})
+    result = run(frame[~gone], None, horizon=7, newcomers=table, config=SIMPLE, **ROLES)
+    assert result.withheld[KEY].to_numpy().tolist() == [["P00", "S01"]]
+    assert result.newcomers[KEY].to_numpy().tolist() == [["P00", "S00"]]
+    blend = result.forecasts[result.forecasts["model"] == "blend"]
+    assert (blend.groupby(KEY).size() == 7).all()
+    assert len(blend) == 7 * 11
+    assert any("they are taken for new" in note and "P00 at S00 (P00: no row since" in note for note in result.notes)
+    parts = explain(result.model, frame[~gone], None, 7, series=[("P00", "S00")], newcomers=table)
+    assert set(parts["sku"]) == {"P00"}
+
+
+@pytest.fixture(scope="module")
+def with_days():
+    """A chain in which a third of the stores are closed every 13th day, a discount doubles what sells, and one temperature
+    says nothing; the last fortnight as the future table."""
+    frame = chain(days=126)
+    rng, day = np.random.default_rng(3), (frame["date"] - frame["date"].min()).dt.days
+    closed = (day % 13 == 4) & (frame["location"].str[1:].astype(int) % 3 == 0)
+    discount = np.where((frame["sku"].str[1:].astype(int) * 7 + day) % 11 == 0, 0.3, 0.0)
+    sold = frame["quantity"] * np.where(closed, 0, 1) * np.where(discount > 0, 2, 1)
+    frame = frame.assign(
+        is_open=(~closed).astype(int), discount=discount, temperature=rng.normal(10, 5, len(frame)), quantity=rng.poisson(sold)
+    )  # fmt: skip
+    new = frame[[*KEY, "category", "format"]].drop_duplicates().sample(120, random_state=1)
+    history, truth = split(frame, new)
+    known = ["is_open", "discount", "temperature"]
+    return history, frame.loc[frame["date"] > history["date"].max(), [*KEY, "date", *known]], new, truth, known
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_is_known_of_the_days_ahead_holds_for_new_products_too(with_days, listed):
+    history, future, new, truth, known = with_days
+    if not listed:  # The future table has rows of the series of the history alone.
+        future = future.merge(new[KEY].assign(new=True), how="left").query("new != True").drop(columns="new")
+    result = run(history, future, horizon=14, newcomers=new, known_future=known, config=SIMPLE, **ROLES)
+    blend = result.forecasts[result.forecasts["model"] == "blend"]
+    days = blend.merge(truth, on=[*KEY, "date"])
+    closed = days["is_open"] == 0
+    assert closed.sum() > 40
+    assert (days.loc[closed, ["mean", *QUANTILE_COLUMNS]] == 0).all().all()
+    reduced = days[~closed & (days["discount"] > 0)]
+    bias = (reduced["mean"] * reduced["in_stock_share"]).sum() / reduced["quantity"].sum()
+    assert bias == (pytest.approx(1, abs=0.15) if listed else pytest.approx(0.55, abs=0.15))
+    one = days[days["is_open"].eq(1) & (days["discount"] > 0)].iloc[0]
+    parts = explain(result.model, history, future, 14, series=[(one["sku"], one["location"])], newcomers=new)
+    mean = parts.groupby("date")["contribution"].sum().to_numpy()
+    mine = blend[(blend["sku"] == one["sku"]) & (blend["location"] == one["location"])]
+    assert mean == pytest.approx(mine["mean"].to_numpy(), rel=1e-4, abs=1e-6)
+    by_driver = parts[parts["date"] == one["date"]].set_index("driver")["contribution"]
+    assert (by_driver["discount"] > 0.3 * by_driver.sum()) == listed
+    assert by_driver["weather"] == 0  # a temperature has too many values for a factor each
+
+
+def test_a_series_of_three_days_is_closed_when_its_place_is(with_days):
+    history, future, _, _, known = with_days
+    keys = history[KEY].drop_duplicates().sample(80, random_state=2)
+    marked = history.merge(keys.assign(short=True), how="left")
+    recent = marked["date"] > history["date"].max() - pd.Timedelta(days=3)
+    history = marked[marked["short"].isna() | recent].drop(columns="short")
+    result = run(history, future, horizon=14, known_future=known, config=SIMPLE, **ROLES)
+    days = result.forecasts[result.forecasts["similar"] > 0].merge(future, on=[*KEY, "date"])
+    closed = days["is_open"] == 0
+    assert closed.sum() > 20
+    assert days.loc[closed, "mean"].mean() < 0.15 * days.loc[~closed, "mean"].mean()
+
+
+def test_what_was_seen_on_one_day_alone_is_drawn_to_nothing_as_far_as_days_differ():
+    rng = np.random.default_rng(0)
+    level, days = np.full(200, 5.0), 112
+    common = rng.gamma(25, 1 / 25, days)
+    special = np.zeros((1, 200, days))
+    special[0, :, 50] = 1
+    sold = rng.poisson(level[:, None] * common * np.where(special[0] > 0, 1.2, 1)).astype(float)
+    full, even = np.ones_like(sold), np.ones(days)
+    seldom = learn(special, sold, full, level, even, even, Spread(1.0, 10.0), 1.0)
+    assert 1 <= seldom.factors[0][1] < 1.15
+    special[0, :, ::5] = 1
+    sold = rng.poisson(level[:, None] * common * np.where(special[0] > 0, 1.8, 1)).astype(float)
+    often = learn(special, sold, full, level, even, even, Spread(1.0, 10.0), 1.0)
+    assert often.factors[0][1] / often.factors[0][0] == pytest.approx(1.8, rel=0.15)
+    assert (often.at(np.full((1, 2, 3), np.nan)) == 1).all()
+    assert (often.at(np.full((1, 2, 3), 7.0)) == 1).all()
+
+
+def test_a_discount_on_its_few_days_does_not_set_the_level_of_a_product_and_a_holiday_of_all_is_not_counted_twice(
+    with_days,
+):
+    history, _, _, _, known = with_days
+    panel = build_panel(history, None, 0, Columns(known_future=tuple(known), static=STATIC), SIMPLE)
+    responses = study(panel).responses
+    discounted = panel.known[:, :, :7].copy()
+    factors = responses.apart(discounted, np.ones(discounted.shape[1:]))
+    with_discount = discounted[1] > 0
+    assert factors[with_discount].mean() > 1.6 * factors[~with_discount & (discounted[0] == 1)].mean()
+    assert factors.mean(0) == pytest.approx(np.ones(7))
+    discounted[1] = 0.3
+    discounted[0] = 1
+    assert responses.apart(discounted, np.ones(discounted.shape[1:])) == pytest.approx(1)
