@@ -6,11 +6,12 @@ fits them best is mostly what fitted their accidents, and combinations that ask 
 model takes a share there only where that lowers the loss by `_MARGIN`; and the learned models, from which all segments
 start, share as evenly as the evidence leaves open. A model that never helps is never picked.
 
-The loss is a third Poisson deviance of the days, which the mean minimises and which counts errors in units, a third absolute
-error of the days and a third absolute error of their weeks, each against that of the plain average of the models. On lumpy
-sales a few days decide the deviance, and a model that is near on most days must not lose for them; and orders cover several
-days, of which errors that do not cancel are what is bought too much or too little. In the weeks the level of all series
-together is taken out, origin by origin: it would be most of what is left there, and it is one draw for each origin.
+The loss is half Poisson deviance, which the mean minimises and which counts errors in units, and half absolute error, each
+against that of the plain average of the models: on lumpy sales a few days decide the deviance, and a model that is near on
+most days must not lose for them. Between the learned models the absolute error of weeks counts as much as either: orders
+cover several days, of which errors that do not cancel are what is bought too much or too little. The level of all series
+together is taken out of the weeks, origin by origin, for it is one draw for each; and segments hold too few weeks to be judged
+by them.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ def even_weights(judged: Judged, learned: np.ndarray, seed: int = 0) -> np.ndarr
     if not second:
         return weights
     judged = _usable(judged, seed)
-    means, loss = judged.means, _loss(judged, learned)
+    of_days, of_weeks = _loss_of_days(judged, learned), _loss_of_weeks(judged, learned)
     shares = np.arange(11) / 10
-    losses = np.array([loss((1 - share) * means[first] + share * means[second[0]]) for share in shares])
+    blends = ((1 - share) * judged.means[first] + share * judged.means[second[0]] for share in shares)
+    losses = np.array([of_days(mean) + of_weeks(mean) for mean in blends])
     open_ones = shares[losses <= losses.min() + _OPEN * abs(losses.min())]
     share = open_ones[np.abs(open_ones - 0.5).argmin()]
     weights[first], weights[second[0]] = 1 - share, share
@@ -68,7 +70,7 @@ def earned_weights(judged: Judged, allowed: np.ndarray, start: np.ndarray, seed:
     if len(judged.actual) < _LEAST_ROWS:
         return weights
     judged = _usable(judged, seed)
-    means, loss = judged.means, _loss(judged, np.asarray(allowed, bool))
+    means, loss = judged.means, _loss_of_days(judged, np.asarray(allowed, bool))
     current = weights @ means
     least = loss(current)
     for _ in range(_MOVES):
@@ -95,28 +97,28 @@ def _usable(judged: Judged, seed: int) -> Judged:
     return replace(judged, means=np.maximum(judged.means, floor).astype(np.float64))
 
 
-def _loss(judged: Judged, models: np.ndarray) -> Loss:
-    """The loss of a mean [n], 3 for the average of `models` [M] and 0 for what sold itself."""
+def _loss_of_days(judged: Judged, models: np.ndarray) -> Loss:
+    """The loss of a mean [n], 2 for the average of `models` [M] and 0 for what sold itself."""
     actual, average = judged.actual, judged.means[models].mean(0)
     least = _deviance(actual, np.maximum(actual, 1e-12))
     deviance = max(_deviance(actual, average) - least, 1e-12)
     absolute = max(float(np.abs(actual - average).mean()), 1e-12)
+    return lambda mean: (_deviance(actual, mean) - least) / deviance + float(np.abs(actual - mean).mean()) / absolute
+
+
+def _loss_of_weeks(judged: Judged, models: np.ndarray) -> Loss:
+    """The loss of a mean [n], 1 for the average of `models` [M] and 0 for what sold itself."""
     _, first, week = np.unique(judged.week, return_index=True, return_inverse=True)
     origin = np.unique(judged.origin[first], return_inverse=True)[1]
-    sold = np.bincount(week, actual)
+    sold = np.bincount(week, judged.actual)
 
-    def of_weeks(mean: np.ndarray) -> float:
+    def error(mean: np.ndarray) -> float:
         told = np.bincount(week, mean)
         level = np.bincount(origin, sold) / np.bincount(origin, told)
         return float(np.abs(sold - level[origin] * told).mean())
 
-    weekly = max(of_weeks(average), 1e-12)
-
-    def loss(mean: np.ndarray) -> float:
-        of_days = (_deviance(actual, mean) - least) / deviance + float(np.abs(actual - mean).mean()) / absolute
-        return of_days + of_weeks(mean) / weekly
-
-    return loss
+    average = max(error(judged.means[models].mean(0)), 1e-12)
+    return lambda mean: error(mean) / average
 
 
 def _deviance(actual: np.ndarray, mean: np.ndarray) -> float:

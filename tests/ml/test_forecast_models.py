@@ -210,7 +210,7 @@ def test_a_segment_leaves_the_shares_it_started_from_only_for_what_earns_it():
     assert list(earned_weights(judged(actual[:50], means[:, :50]), all_of_them, start)) == list(start)  # too little
 
 
-def test_a_model_whose_errors_cancel_within_the_week_earns_more_than_one_whose_errors_add_up():
+def test_the_learned_model_whose_errors_cancel_within_the_week_has_the_larger_share():
     rng = np.random.default_rng(0)
     truth, week = np.full(7000, 10.0), np.arange(7000) // 7
     actual = rng.poisson(truth).astype(float)
@@ -220,7 +220,6 @@ def test_a_model_whose_errors_cancel_within_the_week_earns_more_than_one_whose_e
     means, both = np.stack([adds_up, cancels]), np.ones(2, bool)
     assert even_weights(judged(actual, means), both)[1] >= 0.6
     assert even_weights(judged(actual, means, days=1), both) == pytest.approx([0.5, 0.5], abs=0.11)
-    assert earned_weights(judged(actual, means), both, np.array([1.0, 0.0]))[1] >= 0.4
 
 
 @pytest.mark.parametrize("counts", [False, True])
