@@ -164,6 +164,28 @@ def latent_demand() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def shop_lines() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The days of every product at every location of the generated shop (date_on, location, item, latent_demand, sold,
+    in_stock_share), and the lines sold (date_on, location, item, quantity and `part`, how much of the time open was over)."""
+    from connectors.sandbox.catalogue import day_number
+    from connectors.sandbox.conditions import opening_hours
+    from connectors.sandbox.shop import ShopConfig, generate
+
+    shop = generate(ShopConfig(), _SHOP_END)
+    days = shop.facts["latent"].to_pandas()
+    orders = shop.facts["orders"].select(["order_key", "ordered_at"]).to_pandas()
+    lines = shop.facts["lines"].select(["date_on", "location", "order_key", "item", "quantity"]).to_pandas()
+    opened = days[["date_on", "location"]].drop_duplicates()
+    hours = [
+        opening_hours(shop.catalogue.places[place], day_number(date)) for date, place in opened.itertuples(index=False)
+    ]
+    opened = opened.assign(**dict(zip(("opens", "closes"), np.array(hours).T, strict=True)))
+    lines = lines.merge(orders, on="order_key").merge(opened, on=["date_on", "location"])
+    moment = lines["ordered_at"].astype("datetime64[us, UTC]").astype(np.int64)
+    part = (moment - lines["opens"]) / (lines["closes"] - lines["opens"])
+    return days, lines.assign(part=part.clip(0, np.nextafter(1, 0)))
+
+
 def _shop_truth(_: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:
     """What customers wanted, on the days the shop was open."""
     return future.merge(told, on=[*KEY, "date"]).assign(y=lambda f: f["latent_demand"], ran_out=False)
