@@ -51,7 +51,7 @@ _LEAST_SHARE = 0.05
 _STEP_DAYS = 364
 # Series-days that the dispersion is estimated on.
 _CELLS = 2_000_000
-_CALMEST = 100.0
+_WILDEST, _CALMEST = 0.2, 100.0
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ def _weekday_mean(
 
 
 def _moving_ratio(top: np.ndarray, low: np.ndarray, half: int) -> np.ndarray:
-    """Moving sums [N, T] of `top` over those of `low` on either side of each day, without the day itself, which is then added
-    as what is known of it; drawn by seven days towards the ratio of the whole series."""
+    """Moving sums [N, T] of `top` over those of `low` on either side of each day, drawn by seven days towards the ratio of the
+    whole series. The day itself is left out: (3) adds what it says, which would otherwise count twice."""
     days = top.shape[1]
     start = np.maximum(np.arange(days) - half, 0)
     end = np.minimum(np.arange(days) + half + 1, days)
@@ -272,9 +272,8 @@ def _dispersion(
     part, squared, excess = short[use, None] * mean[use], rate**2, error[use] / unit**2 + count - 2 * rate
     for _ in range(_ROUNDS):
         weight = part / (shape + rate) ** 2
-        varied = float((weight * excess).sum()) * _CALMEST
-        explained = float((weight * squared).sum())
-        shape = max(_CALMEST * explained / varied, 0.2) if varied > explained else _CALMEST
+        calm, varied = float((weight * squared).sum()), float((weight * excess).sum())
+        shape = min(max(calm / varied, _WILDEST), _CALMEST) if varied > 0 else _CALMEST
     return unit, shape
 
 
