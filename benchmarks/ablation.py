@@ -104,7 +104,7 @@ def _origins(
         history, future = data.observe(data.frame[data.frame["date"] <= end]), data.frame[data.frame["date"] > end]
         panel = build_panel(history, future, HORIZON, columns, config)
         demand = recover_demand(panel.sales, panel.share)
-        yield FeatureBuilder(panel, demand.expected), panel, demand.dispersion, future
+        yield FeatureBuilder(panel, demand.expected, demand.asked), panel, demand.dispersion, future
 
 
 def _wapes(mean: np.ndarray, panel: Panel, future: pd.DataFrame) -> np.ndarray:

@@ -3,7 +3,9 @@
 Belongs here: reading or generating histories, and what truth each kind of forecast is set against. Does not belong here:
 models, measures over all rows, tables.
 
-fresh: FreshRetailNet-50K (Dingdong-Inc, CC BY 4.0, arXiv 2505.16319), daily, horizons 7 and 14, origins a week apart.
+fresh: FreshRetailNet-50K (Dingdong-Inc, CC BY 4.0, arXiv 2505.16319), daily, horizons 7 and 14, origins a week apart. Its
+  bias is judged by the hours in stock. Shelves run dry on the days that sell much, which then have fewer hours in stock: over
+  all hours even the right forecast is found too high, over the morning, before most of that, hardly.
 gifts: Online Retail II (UCI 502, CC BY 4.0), daily sums per stock code, horizons 28 and 56, weekly totals.
 shop: the generated shop, horizon 14, judged by what its customers wanted, sold or not, which no model sees.
 stores: revenue a day of the generated shop's stores, with their promotions, holidays and closed days.
@@ -25,6 +27,7 @@ from ml.demand import share_by_hours
 from ml.forecast import QUANTILE_COLUMNS, scoring
 
 Measures = Callable[[pd.DataFrame, pd.DataFrame], dict[str, float]]
+_NOON = 12
 _SHOP_END = dt.date(2026, 11, 1)
 # Five stores each; one shop alone would be too few series to tell anything.
 _SHOP_SEEDS = (7, 8, 9, 10)
@@ -70,10 +73,8 @@ def fresh(folder: Path, series: int | None, others: bool = False) -> DataSet:
     frame = _some_others(frame, series) if others else _some(frame, series)
     frame["date"] = pd.to_datetime(frame["date"])
     frame["full_day"] = frame.pop("stock_hour6_22_cnt") == 0
-    # For the judges alone: what sold in hours in stock, and what part of a usual day those hours are.
-    sold, out = by_hour(frame)
-    usual = sold[frame["full_day"]].sum(0) / sold[frame["full_day"]].sum()
-    frame["sold_in_stock"], frame["usual_part"] = (sold * ~out).sum(1), (~out) @ usual
+    # For the judges alone.
+    frame = frame.assign(**in_stock(*by_hour(frame), frame["full_day"].to_numpy()))
 
     def observe(known: pd.DataFrame) -> pd.DataFrame:
         share = share_by_hours(*by_hour(known), known.groupby(KEY).ngroup().to_numpy())
@@ -88,6 +89,17 @@ def fresh(folder: Path, series: int | None, others: bool = False) -> DataSet:
     return DataSet(
         "fresh", frame, (7, 14), 7, _fresh_measures, _fresh_truth, roles, observe, ("blend", "sales"), ("sales",)
     )
+
+
+def in_stock(sold: np.ndarray, out: np.ndarray, full_day: np.ndarray) -> dict[str, np.ndarray]:
+    """What sold [n] in the hours in stock and what part [n] of a usual day they are, of the whole day and of its morning, from
+    what sold [n, 24] by hour and whether it was `out` [n, 24]; a usual day is one of those in stock all day."""
+    usual = sold[full_day].sum(0) / sold[full_day].sum()
+    found = {}
+    for part, hours in {"": 24, "_morning": _NOON}.items():
+        found[f"sold_in_stock{part}"] = (sold * ~out)[:, :hours].sum(1)
+        found[f"usual_part{part}"] = (~out)[:, :hours] @ usual[:hours]
+    return found
 
 
 def by_hour(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +122,9 @@ def _fresh_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float
         "pinball": scoring.pinball(sales, quantiles),
         "pinball in stock": scoring.pinball(sales[full], quantiles[full]),
         "bias in stock": scoring.bias(joined["sold_in_stock"], joined["mean"] * joined["usual_part"]),
+        "bias of mornings": scoring.bias(
+            joined["sold_in_stock_morning"], joined["mean"] * joined["usual_part_morning"]
+        ),
         "80 % hit in stock": scoring.coverage(sales[full], quantiles[full]),
     }
 
@@ -162,6 +177,28 @@ def latent_demand() -> pd.DataFrame:
     return latent.rename(columns={"item": "sku", "sold": "quantity"}).drop(columns="lost").assign(
         date=lambda f: pd.to_datetime(f["date"]), sku=lambda f: f["sku"].astype(str)
     )  # fmt: skip
+
+
+def shop_lines() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The days of every product at every location of the generated shop (date_on, location, item, latent_demand, sold,
+    in_stock_share), and the lines sold (date_on, location, item, quantity and `part`, how much of the time open was over)."""
+    from connectors.sandbox.catalogue import day_number
+    from connectors.sandbox.conditions import opening_hours
+    from connectors.sandbox.shop import ShopConfig, generate
+
+    shop = generate(ShopConfig(), _SHOP_END)
+    days = shop.facts["latent"].to_pandas()
+    orders = shop.facts["orders"].select(["order_key", "ordered_at"]).to_pandas()
+    lines = shop.facts["lines"].select(["date_on", "location", "order_key", "item", "quantity"]).to_pandas()
+    opened = days[["date_on", "location"]].drop_duplicates()
+    hours = [
+        opening_hours(shop.catalogue.places[place], day_number(date)) for date, place in opened.itertuples(index=False)
+    ]
+    opened = opened.assign(**dict(zip(("opens", "closes"), np.array(hours).T, strict=True)))
+    lines = lines.merge(orders, on="order_key").merge(opened, on=["date_on", "location"])
+    moment = lines["ordered_at"].astype("datetime64[us, UTC]").astype(np.int64)
+    part = (moment - lines["opens"]) / (lines["closes"] - lines["opens"])
+    return days, lines.assign(part=part.clip(0, np.nextafter(1, 0)))
 
 
 def _shop_truth(_: str, told: pd.DataFrame, future: pd.DataFrame) -> pd.DataFrame:

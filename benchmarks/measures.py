@@ -6,6 +6,8 @@ models, calibration (`benchmarks.calibration`).
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -55,20 +57,22 @@ def bias_by_origin(scored: pd.DataFrame) -> pd.DataFrame:
 
     `held`: at an origin, not more than `BIAS_MARGIN` further from 0 than that peer; of the mean, within `BIAS_LIMIT`.
     """
-    (measure,) = (name for name in scored.columns if name.startswith("bias"))
     rows = []
-    for horizon in scored.index.unique("horizon"):
+    measures = [name for name in scored.columns if name.startswith("bias")]
+    for measure, horizon in product(measures, scored.index.unique("horizon")):
         table = scored[measure].loc[horizon].unstack("origin")
         rivals = table.loc[_rivals(table.index)]
         for origin in table.columns:
             mine, best = table.loc["blend", origin], rivals[origin].abs().idxmin()
             worse = abs(mine) - abs(rivals.loc[best, origin])
-            rows.append((horizon, origin, mine, best, rivals.loc[best, origin], worse, _held(worse <= BIAS_MARGIN)))
+            held = _held(worse <= BIAS_MARGIN)
+            rows.append((measure, horizon, origin, mine, best, rivals.loc[best, origin], worse, held))
         mean = table.loc["blend"].mean()
         best = rivals.mean(axis=1).abs().idxmin()
-        other = rivals.mean(axis=1)[best]
-        rows.append((horizon, "mean", mean, best, other, abs(mean) - abs(other), _held(abs(mean) <= BIAS_LIMIT)))
-    return pd.DataFrame(rows, columns=["horizon", "origin", measure, "best peer", "its bias", "further from 0", "held"])
+        other, held = rivals.mean(axis=1)[best], _held(abs(mean) <= BIAS_LIMIT)
+        rows.append((measure, horizon, "mean", mean, best, other, abs(mean) - abs(other), held))
+    columns = ["measure", "horizon", "origin", "bias", "best peer", "its bias", "further from 0", "held"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def against_its_models(table: pd.DataFrame) -> pd.DataFrame:

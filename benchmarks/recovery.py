@@ -1,7 +1,8 @@
 """Demand recovered from stock-outs against the demand that was: `python -m benchmarks.recovery`.
 
 Two generators whose shelves run dry because demand was high, and which know what was wanted: the generated shop, and one
-that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user. Printed is
+that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user; of the shop once
+as time open and once, from the hours of its sales, as the part of a usual day's customers. Printed is
 recovered over true demand: of everything, of the days that ran out, and by how much of the day was out of stock. It is held
 to `OVERALL` of everything and to `BAND` within each band.
 """
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.markdown import markdown
-from ml.demand import recover_demand
+from ml.demand import recover_demand, share_by_hours
 
 OVERALL, BAND = 0.03, 0.05
 BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -36,6 +37,22 @@ def shop() -> Truth:
 
     table = latent_demand().pivot(index=["sku", "location"], columns="date")
     return Truth(*(table[name].to_numpy(float) for name in ("latent_demand", "quantity", "in_stock_share")))
+
+
+def shop_by_hours(parts: int = 12) -> Truth:
+    """The same, with shares as `stockflow forecast --hourly` makes them of what sold in each twelfth of the time open."""
+    from benchmarks.datasets import shop_lines
+
+    days, lines = shop_lines()
+    keys = ["date_on", "location", "item"]
+    sold = np.zeros((len(days), parts))
+    row = lines.merge(days[keys].assign(row=np.arange(len(days))), on=keys)
+    np.add.at(sold, (row["row"], (row["part"] * parts).astype(int)), row["quantity"])
+    share = days["in_stock_share"].to_numpy()
+    out = np.arange(1, parts + 1) / parts > share[:, None] + 1e-9
+    series = days.groupby(["item", "location"]).ngroup().to_numpy()
+    table = days.assign(share=share_by_hours(sold, out, series)).pivot(index=["item", "location"], columns="date_on")
+    return Truth(*(table[name].to_numpy(float) for name in ("latent_demand", "sold", "share")))
 
 
 def noisy_stock(series: int = 1_000, days: int = 180, seed: int = 5) -> Truth:
@@ -80,7 +97,8 @@ def recovery(truth: Truth) -> pd.DataFrame:
 
 
 GENERATORS: dict[str, Callable[[], Truth]] = {
-    "the generated shop": shop,
+    "the generated shop, shares of the time open": shop,
+    "the generated shop, hours known": shop_by_hours,
     "shelves filled to a noisy forecast": noisy_stock,
 }
 

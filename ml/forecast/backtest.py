@@ -111,7 +111,7 @@ def hold_out(
     profile = names.index("weekday_profile")
     for origin in found:
         before, demand = as_of(panel, origin, dispersion)
-        similar = study(before)
+        similar = study(before, demand.asked)
         means = means_at(before, demand, origin, ahead, trees, network, names, names, similar)
         target = slice(origin, origin + ahead)
         # A series that has not begun has nothing to be judged by.
@@ -120,19 +120,20 @@ def hold_out(
         kind = segments.demand_class(demand.expected, config.min_days)
         parts.append(
             (origin, demand, means[:, keep], panel.sales[:, target][keep], drawn_demand[:, target][keep],
-             share[:, target][keep], series, lead, kind[series], before, similar)
+             share[:, target][keep], series, lead, kind[series], recovered.asked[:, target][keep], before, similar)
         )  # fmt: skip
     stacked = np.concatenate([part[2] for part in parts], axis=1)
     drawn = np.concatenate([part[4] for part in parts])
     base = distribution.fit_spread(drawn, stacked[profile])
     factor = np.concatenate(
-        [spread_factor(part[1], base, segments.demand_class(part[1].expected, config.min_days), ahead, part[10])[part[6], part[7]]
+        [spread_factor(part[1], base, segments.demand_class(part[1].expected, config.min_days), ahead, part[11])[part[6], part[7]]
          for part in parts]
     )  # fmt: skip
     pretended = [
         newcomers.pretend(
             before, similar, partial(_simple, horizon=ahead, names=names, spread=base), dispersion, names,
-            tuple(table[:, origin : origin + ahead] for table in (panel.sales, drawn_demand, share)), whole, base, seed,
+            tuple(table[:, origin : origin + ahead] for table in (panel.sales, recovered.asked, drawn_demand, share)), whole,
+            base, seed,
         )
         for origin, *_, before, similar in parts
     ]  # fmt: skip
@@ -142,6 +143,7 @@ def hold_out(
     held = HeldOut(
         stacked,
         np.concatenate([part[3] for part in parts]),
+        np.concatenate([part[9] for part in parts]),
         drawn,
         np.concatenate([part[5] for part in parts]),
         np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),

@@ -33,9 +33,9 @@ def stretch(origin: int, horizon: int, days: int) -> slice:
     return slice(start, start + weeks)
 
 
-def common_drift(sales: np.ndarray, exposure: np.ndarray, level: np.ndarray) -> float:
-    """`c_t`: what all series sold, `sales` [N, H], against their `level` [N] over the part `exposure` [N, H] of the days."""
-    return _ratio(float(sales.sum()), float((exposure * level[:, None]).sum()))
+def common_drift(asked: np.ndarray, exposure: np.ndarray, level: np.ndarray) -> float:
+    """`c_t`: what was asked for of all series, `asked` [N, H], against their `level` [N] over the part `exposure` [N, H] of the days."""
+    return _ratio(float(asked.sum()), float((exposure * level[:, None]).sum()))
 
 
 def drift_so_far(total: np.ndarray, seen: np.ndarray, level: np.ndarray) -> float:

@@ -84,7 +84,7 @@ def explain(
         return empty
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
     short = segments.demand_class(demand.expected, model.config.min_days) == segments.SHORT
-    similar = study(panel) if newcomers is not None or short.any() else None
+    similar = study(panel, demand.asked) if newcomers is not None or short.any() else None
     wanted, told = None if series is None else list(series), empty
     if newcomers is not None:
         new, _ = new_products.read_newcomers(newcomers, panel)

@@ -50,13 +50,14 @@ class Block:
 
 
 class FeatureBuilder:
-    """Features of a panel at any origin. `demand` [N, T] is recovered demand, NaN where nothing was observed."""
+    """Features of a panel at any origin. `demand` [N, T] is recovered demand, NaN where nothing was observed; `asked` [N, T]
+    what was asked for while there was stock (`ml.demand`), which targets are made of: what was sold unless it is given."""
 
-    def __init__(self, panel: Panel, demand: np.ndarray):
+    def __init__(self, panel: Panel, demand: np.ndarray, asked: np.ndarray | None = None):
         self.panel = panel
         self.seen = np.isfinite(demand)
         self.demand = np.where(self.seen, demand, 0.0).astype(np.float32)
-        self.sales = np.nan_to_num(panel.sales)
+        self.asked = np.nan_to_num(panel.sales if asked is None else asked)
         self.exposure = exposed(panel.sales, panel.share)
         self.wanted = None
         if panel.columns.recorded and panel.stocked is not None:
@@ -91,7 +92,7 @@ class FeatureBuilder:
     def drift(self, origin: int, horizon: int) -> float:
         """How far all series together moved from their levels in the `horizon` days after `origin`."""
         begun, days = self.first <= origin - min(7, origin), stretch(origin, horizon, self.demand.shape[1])
-        return common_drift(self.sales[begun, days], self.exposure[begun, days], self.level(origin)[begun])
+        return common_drift(self.asked[begun, days], self.exposure[begun, days], self.level(origin)[begun])
 
     def block(self, origin: int, horizon: int, rows: np.ndarray | None = None) -> Block:
         """Features of the `horizon` days after day `origin`, for all series or those in `rows`."""

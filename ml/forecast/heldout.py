@@ -40,13 +40,15 @@ _LASTING = {BASELINE: 0.0, **dict.fromkeys(LEARNED, 0.5)}
 class HeldOut:
     """R held-out series-days with what M models said about them.
 
-    `means` [M, R]; `sales` [R] as observed; `drawn` [R] one random completion; `share` [R] of the
+    `means` [M, R]; `sales` [R] as observed; `asked` [R] with the unfilled rest
+    of what emptied the shelf (`ml.demand`); `drawn` [R] one random completion; `share` [R] of the
     day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series;
     `size` [R] of its usual selling day, NaN where it has had none.
     """
 
     means: np.ndarray
     sales: np.ndarray
+    asked: np.ndarray
     drawn: np.ndarray
     share: np.ndarray
     origin: np.ndarray
@@ -128,8 +130,8 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     regular = held.kind != SHORT
     correction = np.array([_correction(held, model) ** _LASTING.get(name, 1.0) for model, name in enumerate(names)])
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
-    # What could have been sold of what a model says: compared with sales, that judges demand without recovering it.
-    judged = Judged(held.sales, held.means * held.share, held.origin, held.series_week)
+    # What a model says would be asked for while there was stock: that judges demand without recovering it.
+    judged = Judged(held.asked, held.means * held.share, held.origin, held.series_week)
     learned = np.array([name in LEARNED for name in names])
     everywhere = _default_weights(names, 0)
     if regular.any() and learned.any():
@@ -293,7 +295,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
     Where there are two origins or more, what scores an origin was learned on the others, so that the blend is not judged
     on the days it was chosen on. Columns: model, segment, days, wape, wape_in_stock (median against sales, all days and
     days fully in stock), wape_mean, pinball (per unit sold, days fully in stock), bias_in_stock (mean times in-stock
-    share against sales), coverage_80 (days fully in stock).
+    share against what was asked for then), coverage_80 (days fully in stock).
     """
     which = np.unique(held.origin)
     blends = np.zeros(held.rows, np.float32)
@@ -331,7 +333,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
                     "wape_in_stock": scoring.wape(held.sales[full], median[full]),
                     "wape_mean": scoring.wape(held.sales[mine], mean[mine]),
                     "pinball": scoring.pinball(held.sales[full], quantiles[model][full]),
-                    "bias_in_stock": scoring.bias(held.sales[mine], mean[mine] * held.share[mine]),
+                    "bias_in_stock": scoring.bias(held.asked[mine], mean[mine] * held.share[mine]),
                     "coverage_80": scoring.coverage(held.sales[full], quantiles[model][full]),
                 }
             )

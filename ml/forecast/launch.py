@@ -234,12 +234,13 @@ class Similar:
         ).reshape(len(self.groups), len(keys))
 
 
-def study(panel: Panel) -> Similar:
-    """Learn from the newest days of a panel what equation (1) and (2) need."""
+def study(panel: Panel, asked: np.ndarray | None = None) -> Similar:
+    """Learn from the newest days of a panel what equation (1) and (2) need; `asked` [N, T] is what was asked for while there
+    was stock (`ml.demand`), what was sold unless it is given."""
     start = max(panel.days - _LOOK_BACK, 0)
     sales = panel.sales[:, start:]
     exposure = exposed(sales, None if panel.share is None else panel.share[:, start:]).astype(np.float64)
-    sold = np.where(exposure > 0, np.nan_to_num(sales), 0.0).astype(np.float64)
+    sold = np.where(exposure > 0, np.nan_to_num(sales if asked is None else asked[:, start:]), 0.0).astype(np.float64)
     # A series begins with the first day on which it could be sold.
     begun = panel.seen if panel.share is None else exposed(panel.sales, panel.share) > 0
     first = np.where(begun.any(1), begun.argmax(1), panel.days)

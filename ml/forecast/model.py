@@ -156,7 +156,9 @@ def _train(
     if learnable and found:
         before, demand = as_of(panel, found[-1])
         dispersion_then = demand.dispersion
-        sample = draw_sample(FeatureBuilder(before, demand.expected), config.boosted, horizon, seed, dispersion_then)
+        sample = draw_sample(
+            FeatureBuilder(before, demand.expected, demand.asked), config.boosted, horizon, seed, dispersion_then
+        )
         clock.mark("features for held-out days")
         if config.boosted.enabled and sample:
             held_boosted = fit_boosted(sample, config.boosted, seed)
@@ -192,7 +194,9 @@ def _train(
         scores, dependence = pd.DataFrame(columns=heldout.SCORE_COLUMNS), Dependence()
     earned = lessons.weights.sum((0, 1))
     if held_boosted or held_recurrent:
-        sample = draw_sample(FeatureBuilder(panel, recovered.expected), config.boosted, horizon, seed, dispersion)
+        sample = draw_sample(
+            FeatureBuilder(panel, recovered.expected, recovered.asked), config.boosted, horizon, seed, dispersion
+        )
         clock.mark("features on all days")
     if held_boosted:
         boosted_model = fit_boosted(sample, config.boosted, seed) or held_boosted
@@ -263,7 +267,9 @@ def _predict(
         return empty_frame(), withheld, notes, told
     demand = recover_demand(panel.sales, panel.share, model.dispersion)
     kind = segments.demand_class(demand.expected, model.config.min_days)
-    similar = study(panel) if new is not None or (kind == segments.SHORT).any() or LAUNCH in wanted else None
+    similar = (
+        study(panel, demand.asked) if new is not None or (kind == segments.SHORT).any() or LAUNCH in wanted else None
+    )
     means = means_of(model, panel, demand, horizon, wanted, similar)
     factor = spread_factor(demand, model.base_spread, kind, horizon, similar)
     frame = forecast_frame(model, panel, demand, means, kind, factor, horizon, wanted, similar)

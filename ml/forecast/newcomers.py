@@ -73,7 +73,7 @@ def pretend(
     simple: Callable[[Panel, Demand], tuple[np.ndarray, np.ndarray]],
     dispersion: tuple[float, float],
     names: tuple[str, ...],
-    seen: tuple[np.ndarray, np.ndarray, np.ndarray],
+    seen: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     whole: np.ndarray,
     base: Spread,
     seed: int,
@@ -81,10 +81,10 @@ def pretend(
     """Series of the panel `before` an origin as if they were new, beside what they then sold.
 
     `simple(panel, demand)` gives the means [M, n, H] of the models that need no training and the series' own variance ratios
-    [n]; `seen` are sales, drawn demand and share [N, H] of the
+    [n]; `seen` are sales, what was asked for, drawn demand and share [N, H] of the
     days after; `whole` [N].
     """
-    sales, drawn, share = seen
+    sales, asked, drawn, share = seen
     ahead = sales.shape[1]
     able = np.flatnonzero((similar.exposure.sum(1) >= 7) & np.isfinite(sales).any(1))
     rng = np.random.default_rng([seed, before.days])
@@ -105,7 +105,7 @@ def pretend(
         whose = rows[at]
         parts.append(
             HeldOut(
-                every[:, at, lead], sales[whose, lead], drawn[whose, lead], share[whose, lead],
+                every[:, at, lead], sales[whose, lead], asked[whose, lead], drawn[whose, lead], share[whose, lead],
                 np.full(len(at), before.days), whose, lead, np.full(len(at), SHORT),
                 segments.horizon_week(ahead)[lead], whole[whose], factor[at, lead], size[at],
             )

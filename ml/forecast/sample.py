@@ -3,7 +3,7 @@
 Belongs here: which windows and lead days are drawn, their targets and what each weighs. Does not belong here: what the
 features are, the models.
 
-The target is what sold over the part of the day in which it could sell, relative to the series' level and to where all
+The target is what was asked for while there was stock over that part of the day, relative to the series' level and to where all
 series together went (`ml.forecast.drift`, equation 1). A day weighs what it tells of its rate (`ml.demand.evidence`), and
 errors count in units: it also weighs what its series sells.
 """
@@ -74,7 +74,7 @@ def draw_sample(
             lead = np.sort(rng.random((len(rows), ahead)).argsort(1)[:, :leads], axis=1)
         exposure = builder.exposure[rows[:, None], origin + lead] * (block.level > 1e-5)[:, None]
         level = block.level[:, None] * builder.drift(origin, horizon) ** damped
-        rate = builder.sales[rows[:, None], origin + lead] / np.where(exposure > 0, exposure * level, 1)
+        rate = builder.asked[rows[:, None], origin + lead] / np.where(exposure > 0, exposure * level, 1)
         weight = block.level[:, None] * evidence(exposure, block.level[:, None], dispersion)
         told = (block.values[np.arange(len(rows))[:, None], lead], np.minimum(rate, LARGEST), weight)
         short = ((0, 0), (0, leads - lead.shape[1]))

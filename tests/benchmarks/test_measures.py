@@ -61,6 +61,7 @@ def test_bias_is_held_at_each_origin_to_the_best_peer_there_and_on_average_to_it
     assert list(table["held"]) == ["NO", "NO", "yes"]  # 5 and 4 points further than Flat; 0.5 % on average
     assert list(table["best peer"])[:2] == ["Flat", "Flat"]
     assert table.loc["mean", "bias"] == pytest.approx(0.005)
+    assert set(table["measure"]) == {"bias"}
 
 
 def test_the_blend_is_held_to_its_better_learned_model(data):
