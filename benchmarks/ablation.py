@@ -43,7 +43,6 @@ GROUPS = {
     "own level and means": r"log_level|mean_\d+|trend",
     "stock-outs alone, recovered demand staying": r"(.+_)?in_stock(_.+)?",
     "recovered demand alone, stock-outs staying": r"demand_.+",
-    "sales of single past days": r"lag_\d+",
     "weather of past days": r"(precpt|avg_temperature)_.+",
     "calendar": r"weekday|day_of_.+|year_ago|all_year_ago",
 }

@@ -75,7 +75,8 @@ def fit_spread(actual: np.ndarray, mean: np.ndarray) -> Spread:
         np.average((x - x_mean) * (relative - y_mean), weights=w) / varied if varied > 1e-12 else y_mean / x_mean / 2
     )
     slope = float(np.clip(slope, 0.02 * y_mean / x_mean, 0.98 * y_mean / x_mean))
-    return Spread(max(slope, 1e-9), 1 / max(y_mean - slope * x_mean, 1e-3))
+    # Plain numbers: a NumPy one would make float32 arrays float64, and a saved model would forecast other roundings.
+    return Spread(max(slope, 1e-9), float(1 / max(y_mean - slope * x_mean, 1e-3)))
 
 
 def own_factor(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndarray:

@@ -148,10 +148,6 @@ class FeatureBuilder:
         sold = demand > 0
         since = np.where(sold.any(1), sold[:, ::-1].argmax(1), sold.shape[1])
         columns["days_since_sale"] = _wide(since, horizon)
-        for lag in range(1, 8):
-            day = origin - lag
-            value = np.where(self.seen[take, day], self.demand[take, day] / level, np.nan) if day >= 0 else np.nan
-            columns[f"lag_{lag}"] = _wide(np.broadcast_to(value, count.shape), horizon)
         position = np.arange(horizon) % 7
         for weeks in (1, 2, 4, 8):
             total, seen = _by_weekday(self.demand[take], self.seen[take], origin, weeks)

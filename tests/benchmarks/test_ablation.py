@@ -8,7 +8,7 @@ from benchmarks import ablation
 from ml.forecast.sample import Sample
 
 NAMES = (
-    "lead", "weekday", "log_level", "mean_7", "trend", "age", "zero_share", "spread", "highest", "days_since_sale", "lag_1",
+    "lead", "weekday", "log_level", "mean_7", "trend", "age", "zero_share", "spread", "highest", "days_since_sale",
     "weekday_mean_4", "profile", "in_stock_7", "in_stock_weekday", "location_in_stock", "demand_7", "demand_weekday_1",
     "sku_trend", "all_profile", "discount", "discount_before", "discount_response", "holiday_flag_change", "precpt_last",
     "avg_temperature_mean_7", "static_city",

@@ -97,7 +97,7 @@ def test_without_trees_the_weekday_profile_is_what_is_taken_apart(shop):
 @pytest.mark.parametrize(
     ("feature", "about"),
     [
-        ("log_level", "level"), ("lag_3", "level"), ("mean_28", "level"), ("static_category", "level"), ("age", "level"),
+        ("log_level", "level"), ("days_since_sale", "level"), ("mean_28", "level"), ("static_category", "level"), ("age", "level"),
         ("weekday_mean_4", "season"), ("sku_profile", "season"), ("year_ago", "season"), ("trend", "trend"),
         ("location_trend", "trend"), ("in_stock_weekday", "stock_outs"), ("location_in_stock", "stock_outs"),
         ("demand_weekday_1", "stock_outs"), ("trend_setter_change", "trend_setter"), ("rain_mean_7", "rain"),

@@ -54,7 +54,10 @@ def shop(series: int = 120, days: int = 168, seed: int = 5, swing: float = 0.3) 
 
 @pytest.fixture(scope="module")
 def frames():
-    frame = shop()
+    return known_and_to_come(shop())
+
+
+def known_and_to_come(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     cut = frame["date"].max() - pd.Timedelta(days=HORIZON)
     return frame[frame["date"] <= cut].drop(columns="demand"), frame[frame["date"] > cut]
 
@@ -86,8 +89,8 @@ def test_the_mean_is_the_demand_and_not_the_sales_that_stock_outs_left():
     assert told["mean"].sum() / future["demand"].sum() == pytest.approx(1, abs=0.03)
 
 
-def test_the_forecast_of_sales_is_of_what_the_till_will_show(frames):
-    history, future = frames
+def test_the_forecast_of_sales_is_of_what_the_till_will_show():
+    history, future = known_and_to_come(shop(seed=8))
     result = run(history, future, horizon=HORIZON, config=SMALL, seed=3, sales=True, **ROLES)
     told = result.forecasts
     assert result.sales_dependence is not None
@@ -102,7 +105,7 @@ def test_the_forecast_of_sales_is_of_what_the_till_will_show(frames):
     off = np.abs(total["mean"] / total["quantity"] - 1)
     assert off["sales"] < off["blend"]
     errors = np.abs(both["quantity"] - both["q50"]).groupby(both["model"]).sum()
-    assert errors["sales"] < 1.01 * errors["blend"]
+    assert errors["sales"] < errors["blend"]
 
 
 def test_quantiles_cover_what_they_say_for_days_and_for_sums(result, judged):
