@@ -72,6 +72,17 @@ def _data(origins: list[Origin]) -> DataSet:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("foresight", "least", "most"), [(0.0, -0.015, 0.015), (0.3, -0.06, -0.03), (0.6, -0.1, -0.06)])
+def test_right_quantiles_are_found_too_low_where_shelves_are_filled_for_what_will_be_wanted(rng, foresight, least, most):
+    """A day that ran out had the stock of a day that sells much: as a lower bound alone it tells less than it says."""
+    days = 60_000
+    demand = 100 * rng.gamma(5, 1 / 5, days)
+    stock = 105 * (demand / 100) ** foresight * rng.lognormal(0, 0.35, days)
+    right = np.tile(100 * gamma.ppf(np.asarray(LEVELS), 5, scale=1 / 5), (days, 1))
+    found = deviations(counts(np.minimum(demand, stock), right, demand >= stock))
+    assert least < found[np.abs(found).argmax()] < most
+
+
 def test_sums_are_right_with_the_dependence_there_is_and_too_narrow_without(rng):
     ends = ("2025-01-01", "2025-01-15", "2025-01-29", "2025-02-12")
     origins = [_origin(end, rng, 0.4, Dependence(0.4, 0.0)) for end in ends]
