@@ -306,7 +306,7 @@ def test_a_shop_whose_every_product_is_new():
     result = run(pd.concat([*old, *new]), horizon=14, config=QUICK)
     assert check(result, 25)["mean"].mean() == pytest.approx(1.5, rel=0.5)
     assert len(result.withheld) == 30
-    assert any("too short to hold days out" in note for note in result.notes)
+    assert any("too short to hold days out: similar products for series of few days" in note for note in result.notes)
 
 
 def test_future_days_that_are_missing_and_covariates_that_are_null():
