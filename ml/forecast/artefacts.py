@@ -25,7 +25,8 @@ from ml.forecast.heldout import SCORE_COLUMNS, Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 4
+FORMAT = 5
+"""Raised, too, when features change: a model asked without one that it was taught would go on and forecast worse."""
 MANIFEST = "manifest.json"
 _LESSONS = ("correction", "weights", "units", "shapes", "levels", "edges", "chances")
 

@@ -51,7 +51,7 @@ def forecast_frame(
     weeks = np.tile(segments.horizon_week(horizon), count)
     factors, whole = factor.reshape(-1), np.repeat(panel.whole, horizon)
     size = distribution.selling_day(demand.expected).repeat(horizon)
-    judged, common = _by_similar(model, panel, kind, horizon, similar)
+    judged, common = _by_similar(model, kind, horizon, similar)
     ceiling = _QUANTILE_LIMIT * np.nan_to_num(demand.expected).max(axis=1, initial=0).repeat(horizon)
     # Few days are no record yet.
     of_similar = _QUANTILE_LIMIT * highest_means(panel, demand)[1].repeat(horizon)
@@ -82,7 +82,7 @@ def forecast_frame(
     return pd.concat(frames, ignore_index=True).astype({"model": str})
 
 
-def _by_similar(model, panel: Panel, kind, horizon: int, similar: Similar | None) -> tuple[np.ndarray, np.ndarray]:
+def _by_similar(model, kind, horizon: int, similar: Similar | None) -> tuple[np.ndarray, np.ndarray]:
     """For each series-day [N * H], how many similar series the blend judges by besides the series' own few days, 0 where it
     does not, and the part of the variance that comes from the level."""
     judged, common = np.zeros((len(kind), horizon), np.int32), np.zeros((len(kind), horizon), np.float32)

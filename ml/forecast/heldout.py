@@ -40,10 +40,10 @@ _LASTING = {BASELINE: 0.0, **dict.fromkeys(LEARNED, 0.5)}
 class HeldOut:
     """R held-out series-days with what M models said about them.
 
-    `means` [M, R]; `sales` [R] as observed; `asked` [R] with the unfilled rest
-    of what emptied the shelf (`ml.demand`); `drawn` [R] one random completion; `share` [R] of the
-    day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into CLASSES), `week` [R]; `whole` [R]; `factor` [R] of the series;
-    `size` [R] of its usual selling day, NaN where it has had none.
+    `means` [M, R]; `sales` [R] as observed; `asked` [R] with the unfilled rest of what emptied the shelf (`ml.demand`); `drawn`
+    [R] one random completion; `share` [R] of the day's demand that could be seen; `origin`, `series`, `lead`, `kind` (index into
+    CLASSES), `week` [R]; `whole` [R]; `factor` [R] on the variance of the day; `size` [R] of the series' usual selling day, NaN
+    where it has had none.
     """
 
     means: np.ndarray

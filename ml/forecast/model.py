@@ -188,7 +188,10 @@ def _train(
         dependence = heldout.learn_dependence(held, lessons)
         clock.mark("scores")
     else:
-        notes.append("the history is too short to hold days out: the weekday profile is used with wide intervals")
+        notes.append(
+            "the history is too short to hold days out: similar products for series of few days and the weekday profile for"
+            " others are used with wide intervals"
+        )
         lessons, base_spread = heldout.default_lessons(names), Spread(1.5, 1.0)
         of_newcomers = heldout.default_lessons((LAUNCH,))
         scores, dependence = pd.DataFrame(columns=heldout.SCORE_COLUMNS), Dependence()

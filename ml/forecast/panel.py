@@ -218,7 +218,8 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
     if is_history:
         complete &= ~np.isnan(numbers["quantity"])
     if not complete.all():
-        notes.append(f"{int((~complete).sum())} {what} rows without sku, location, date or quantity are left out")
+        lacking = "sku, location, date or a usable quantity" if is_history else "sku, location or date"
+        notes.append(f"{int((~complete).sum())} {what} rows without {lacking} are left out")
     if is_history:
         strays = _strays(dates[complete])
         if len(strays):

@@ -54,7 +54,7 @@ def draw_sample(
     """
     rng = np.random.default_rng(seed)
     until = builder.demand.shape[1]
-    origins = _origins(until, horizon)
+    origins = _origins(until)
     wanted = max(config.rows_least, config.rows_per_series * len(builder.first))
     per_origin = max(1, min(config.rows, wanted) // max(len(origins), 1))
     damped = damping(until, horizon)
@@ -105,7 +105,7 @@ def _padded(values: np.ndarray, short: tuple[tuple[int, int], ...]) -> np.ndarra
     return np.pad(values, (*short, *[(0, 0)] * (values.ndim - 2))).astype(np.float32)
 
 
-def _origins(until: int, horizon: int) -> list[int]:
+def _origins(until: int) -> list[int]:
     """Origins to learn from: the last ten weeks every second day, before that every week, never the first week."""
     earliest = 7 if until < 84 else 28
     recent = list(range(until - 1, max(until - 70, earliest) - 1, -2))

@@ -77,7 +77,8 @@ def ets(demand: np.ndarray, horizon: int) -> np.ndarray:
     seen = np.isfinite(recent)
     values = np.where(seen, recent, np.float32(0))
     usual = values.sum(1, dtype=np.float64) / np.maximum(seen.sum(1), 1)
-    usual = np.where(usual > 0, usual, 1.0).astype(np.float32)
+    usual = usual.astype(np.float32)  # of next to nothing that is 0, too
+    usual = np.where(usual > 0, usual, np.float32(1))
     values = np.ascontiguousarray((values / usual[:, None]).T)
     seen = np.ascontiguousarray(seen.T)
     pooled = _pooled_season(values, seen, np.sqrt(usual))

@@ -1,8 +1,8 @@
 """Classical forecasts for all series at once: seasonal naive, moving average, weekday profile, TSB, Croston SBA and ETS.
 
-Belongs here: methods with fixed parameters that look at one series' own past, and the list of all. Each takes demand
-[N, T] (NaN: not observed) and a horizon and returns the mean [N, H]; they need no training, never fail and are what short
-series fall back to. Does not belong here: fitting parameters to each series (`ml.forecast.smoothing`).
+Belongs here: methods with fixed parameters, and the list of all. Each takes demand [N, T] (NaN: not observed) and a horizon
+and returns the mean [N, H]; they need no training, never fail and are what short series fall back to. Does not belong here:
+fitting parameters to each series (`ml.forecast.smoothing`).
 
 Sources: Teunter, Syntetos & Babai 2011 (TSB); Syntetos & Boylan 2005 (SBA); Hyndman & Athanasopoulos, Forecasting:
 Principles and Practice, 3rd ed., chapters 5 and 8.

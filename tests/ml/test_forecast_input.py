@@ -224,7 +224,16 @@ def test_numbers_that_are_no_measurement_are_not_known(number):
     future = history[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
     result = run(history, future.assign(promo=number), horizon=14, known_future=["promo"], config=QUICK)
     assert check(result, 30)["q99"].max() < 100
-    assert any("1 history rows without" in note for note in result.notes)
+    assert "1 history rows without sku, location, date or a usable quantity are left out" in result.notes
+
+
+def test_a_future_row_without_a_place_is_told_of_and_not_asked_for_a_quantity():
+    history = pd.concat(steady(series=3)).assign(promo=0.0)
+    days = pd.date_range(history["date"].max() + pd.Timedelta(days=1), periods=7)
+    future = history[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
+    future = future.assign(promo=0.0, location=future["location"].where(future.index != 4))
+    notes = run(history, future, horizon=7, known_future=["promo"], config=QUICK).notes
+    assert "1 future rows without sku, location or date are left out" in notes
 
 
 def test_days_are_the_local_ones_where_summer_and_winter_have_other_offsets():
@@ -297,7 +306,7 @@ def test_a_shop_whose_every_product_is_new():
     result = run(pd.concat([*old, *new]), horizon=14, config=QUICK)
     assert check(result, 25)["mean"].mean() == pytest.approx(1.5, rel=0.5)
     assert len(result.withheld) == 30
-    assert any("too short to hold days out" in note for note in result.notes)
+    assert any("too short to hold days out: similar products for series of few days" in note for note in result.notes)
 
 
 def test_future_days_that_are_missing_and_covariates_that_are_null():

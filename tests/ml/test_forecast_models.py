@@ -25,6 +25,7 @@ from ml.forecast import (
     statistical,
     train,
 )
+from ml.forecast.artefacts import FORMAT
 from ml.forecast.blend import Judged, earned_weights, even_weights
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.panel import Columns, build_panel
@@ -139,6 +140,24 @@ def test_a_rise_seen_once_is_not_forecast_to_go_on_while_one_seen_often_is():
     assert [drift.stretch(*case) for case in ((50, 10, 100), (50, 5, 100), (98, 14, 100), (2, 14, 5))] == [
         slice(50, 57), slice(50, 57), slice(93, 100), slice(0, 7)
     ]  # fmt: skip
+
+
+def test_features_are_those_that_models_of_this_format_were_taught():
+    """Whoever changes them raises `FORMAT`: a model of before would not be refused, and miss some."""
+    frame = weekly(6, 90).assign(category="A", share=0.5)
+    frame.loc[frame["sku"] == frame["sku"].iloc[0], "category"] = "B"
+    frame["location"] = np.where(frame["sku"] == frame["sku"].iloc[-1], "T", frame["location"])
+    columns = Columns(("promo",), ("weather",), ("category",), "share", recorded=True)
+    panel = build_panel(frame, None, 0, columns, ForecastConfig(phantom_stock=False))
+    names = FeatureBuilder(panel, panel.sales).block(60, 7).names
+    assert (FORMAT, names) == (5, (
+        "lead", "weekday", "log_level", "mean_7", "mean_14", "mean_28", "mean_56", "trend", "age", "zero_share", "spread",
+        "highest", "days_since_sale", "weekday_mean_1", "weekday_mean_2", "weekday_mean_4", "weekday_mean_8", "profile",
+        "in_stock_1", "in_stock_3", "in_stock_7", "in_stock_14", "in_stock_28", "in_stock_weekday", "location_in_stock",
+        "demand_7", "demand_28", "demand_weekday_1", "demand_weekday_4", "sku_trend", "sku_profile", "location_trend",
+        "location_profile", "category_trend", "category_profile", "all_profile", "promo", "promo_before", "promo_after",
+        "promo_change", "promo_response", "weather_last", "weather_mean_7", "static_category",
+    ))  # fmt: skip
 
 
 def test_importing_forecasting_loads_no_heavy_library():

@@ -134,6 +134,12 @@ def test_whatever_was_sold_the_mean_is_a_number_and_never_negative(demand, horiz
     assert (told[nothing] == 0).all()
 
 
+def test_a_number_too_small_for_its_mean_to_be_told_from_0_is_no_error():
+    told = ets(np.array([[1e-45, 0, 0, 0], [3, 3, 3, 3]], np.float32), 7)
+    assert (told[0] <= 1e-44).all()
+    assert told[1] == pytest.approx(3, rel=0.01)
+
+
 def test_constant_sales_are_forecast_as_they_are_from_the_first_day_on():
     for days in (1, 2, 6, 30, 400):
         assert ets(np.full((3, days), 4, np.float32), 9) == pytest.approx(np.full((3, 9), 4), rel=1e-3)
