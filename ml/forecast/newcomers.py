@@ -22,7 +22,7 @@ from ml.forecast import distribution, heldout, segments
 from ml.forecast.config import QUANTILE_COLUMNS
 from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
-from ml.forecast.heldout import BLEND, HeldOut, Lessons
+from ml.forecast.heldout import BLEND, LEARNED, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
 from ml.forecast.panel import Panel, as_text, fill_future, read_dates
 from ml.forecast.segments import SHORT
@@ -125,10 +125,11 @@ def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[s
         corrected.means[only] = some.means[only]
         of_short = heldout.learn(corrected, names, seed)
         lessons.correction[only] = of_short.correction[only]
-        for name in ("weights", "units", "shapes", "levels", "edges", "chances"):
-            axis = 0 if name == "weights" else 1
-            target = getattr(lessons, name)
-            np.moveaxis(target, axis, 0)[SHORT] = np.moveaxis(getattr(of_short, name), axis, 0)[SHORT]
+        lessons.weights[SHORT] = of_short.weights[SHORT]
+        # Learned models say nothing of series taken for new.
+        told = np.flatnonzero([*(name not in LEARNED for name in names), True])
+        for name in ("units", "shapes", "levels", "edges", "chances"):
+            getattr(lessons, name)[told, SHORT] = getattr(of_short, name)[told, SHORT]
     none = _joined([part.none for part in held])
     return heldout.learn(none, (LAUNCH,), seed) if none.rows else heldout.default_lessons((LAUNCH,))
 

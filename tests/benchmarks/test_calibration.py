@@ -72,8 +72,12 @@ def _data(origins: list[Origin]) -> DataSet:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("foresight", "least", "most"), [(0.0, -0.015, 0.015), (0.3, -0.06, -0.03), (0.6, -0.1, -0.06)])
-def test_right_quantiles_are_found_too_low_where_shelves_are_filled_for_what_will_be_wanted(rng, foresight, least, most):
+@pytest.mark.parametrize(
+    ("foresight", "least", "most"), [(0.0, -0.015, 0.015), (0.3, -0.06, -0.03), (0.6, -0.1, -0.06)]
+)
+def test_right_quantiles_are_found_too_low_where_shelves_are_filled_for_what_will_be_wanted(
+    rng, foresight, least, most
+):
     """A day that ran out had the stock of a day that sells much: as a lower bound alone it tells less than it says."""
     days = 60_000
     demand = 100 * rng.gamma(5, 1 / 5, days)

@@ -263,6 +263,18 @@ def test_series_of_a_few_days_lean_on_similar_ones_and_beat_their_own_average():
     assert error["blend"] < 0.85 * error["moving_average"]
 
 
+def test_quantiles_of_a_learned_model_lie_around_its_mean_for_series_of_a_few_days_too():
+    frame = chain(products=30, stores=4)
+    new = frame[KEY].drop_duplicates().sample(20, random_state=2)
+    history, _ = split(frame, new, known=10)
+    trees = ForecastConfig(boosted=BoostedConfig(rounds=30), recurrent=RecurrentConfig(enabled=False))
+    model = run(history, None, horizon=14, config=trees, **ROLES).model
+    told = predict(model, history, models=["xgboost"])[0].merge(new)
+    assert len(told) == 20 * 14
+    assert (told["q10"] <= told["mean"]).all()
+    assert (told["mean"] <= told["q90"]).all()
+
+
 def test_nothing_held_out_leaves_short_series_to_similar_ones():
     frame = chain(products=20, stores=4, days=9)
     result = run(frame.drop(columns="level"), None, horizon=7, config=SIMPLE, **ROLES)
