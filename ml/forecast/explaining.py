@@ -23,7 +23,7 @@ from ml.forecast import newcomers as new_products
 from ml.forecast import segments, statistical
 from ml.forecast.calendar import HOLIDAY_COLUMNS, NEW_YEAR_COLUMNS
 from ml.forecast.errors import ForecastError
-from ml.forecast.features import FeatureBuilder
+from ml.forecast.features import FeatureBuilder, called
 from ml.forecast.frame import withhold
 from ml.forecast.launch import LAUNCH, study
 from ml.forecast.model import Model, means_of
@@ -49,7 +49,7 @@ _TOGETHER = {
 def driver(feature: str, columns: Columns) -> str:
     """What a feature of `ml.forecast.features` is about."""
     for name in (*columns.known_future, *columns.past_only):
-        if any(feature == name + part for part in _OF_COVARIATE):
+        if any(feature == called(name) + part for part in _OF_COVARIATE):
             return INDICES if name.startswith(INDEX_PREFIX) else _TOGETHER.get(name, name)
     if feature.startswith(("in_stock_", "demand_")) or feature == "location_in_stock":
         return STOCK_OUTS

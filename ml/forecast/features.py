@@ -24,6 +24,17 @@ _STOCK_WINDOWS = (1, 3, 7, 14, 28)
 # would tell trees no more than that it is late in the history.
 _MONTHS_KNOWN, _YEAR_KNOWN = 180, 784
 _NEW_DAYS = 28
+_OWN = frozenset(
+    {
+        "lead", "weekday", "day_of_month", "day_of_year", "log_level", "trend", "age", "zero_share", "spread", "highest",
+        "days_since_sale", "profile", "year_ago", "all_year_ago",
+    }
+)  # fmt: skip
+
+
+def called(column: str) -> str:
+    """What the features of a known-future column are named after: the column, unless a feature of the models' own has its name."""
+    return f"told_{column}" if column in _OWN else column
 
 
 @dataclass(frozen=True)
@@ -230,10 +241,10 @@ class FeatureBuilder:
         seasonal = profile[:, (days - origin) % 7] * level[:, None]
         seen_demand = self.seen[take, window]
         ratio = np.clip(self.demand[take, window] / np.maximum(seasonal, 1e-6), 0, 10)
-        for number, name in enumerate(panel.columns.known_future):
+        for number, name in enumerate(map(called, panel.columns.known_future)):
             known = panel.known[number][take]
             ahead = known[:, origin : origin + horizon]
-            columns[f"{name}"] = ahead
+            columns[name] = ahead
             columns[f"{name}_before"] = known[:, origin - 1 : origin - 1 + horizon]
             after = np.full_like(ahead, np.nan)
             following = known[:, origin + 1 : origin + 1 + horizon]

@@ -27,6 +27,7 @@ from ml.forecast import (
 )
 from ml.forecast.artefacts import FORMAT
 from ml.forecast.blend import Judged, earned_weights, even_weights
+from ml.forecast.explaining import driver
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.panel import Columns, build_panel
 from ml.forecast.paths import Dependence, draw, fit_dependence
@@ -158,6 +159,19 @@ def test_features_are_those_that_models_of_this_format_were_taught():
         "location_profile", "category_trend", "category_profile", "all_profile", "promo", "promo_before", "promo_after",
         "promo_change", "promo_response", "weather_last", "weather_mean_7", "static_category",
     ))  # fmt: skip
+
+
+def test_a_column_named_as_a_feature_of_the_models_own_takes_the_place_of_none():
+    frame = weekly(6, 90).rename(columns={"promo": "age"})
+    plain, named = (
+        build_panel(frame, None, 0, Columns(known), ForecastConfig(phantom_stock=False)) for known in ((), ("age",))
+    )
+    own, told = (FeatureBuilder(panel, panel.sales).block(60, 7) for panel in (plain, named))
+    assert told.names[: len(own.names)] == own.names
+    assert np.array_equal(told.values[..., : len(own.names)], own.values, equal_nan=True)
+    assert "told_age" in told.names
+    columns = Columns(("age",))
+    assert [driver(name, columns) for name in ("age", "told_age_before")] == ["level", "age"]
 
 
 def test_importing_forecasting_loads_no_heavy_library():
