@@ -21,10 +21,10 @@ variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et
 with S sold over the exposure A = sum of index * curve * share, and phi the variance of S per unit of its mean. No day gives
 the prior; each day narrows it. Where all others sell hundreds alike, that prior is so sure of itself that the days of one that
 sells two would hardly be heard. Sales as low as are improbable under it (the predictive check of Box 1980) therefore widen it:
-C is then what their distance says; and so do sales that are as improbable for being high, and of another order of magnitude.
+C is then what their distance says. Sales that are as improbable for being high do not: first days are often bulk.
 
 Where rows are sales, the first day of a series was picked for having one and says too much of a product that does not sell every
-day. It is heard where the other days and series say that it does, or where it says another order of magnitude than these.
+day. It is heard where the other days and series say that it does, or where it says far less than these.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import gammainc, gammaincc
+from scipy.special import gammainc
 
 from ml.demand import exposed
 from ml.forecast import distribution, responses
@@ -159,11 +159,10 @@ class Similar:
         total, days = sold.sum(1), exposure.sum(1)
         usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
         share, noise = _ratio(total, days * mean), _ratio(usual, days * mean)
-        low, high = self._low(mean, squared, sold, exposure), self._high(mean, squared, sold, exposure)
-        doubted = low | high
+        doubted = self._low(mean, squared, sold, exposure)
         squared = np.where(doubted, np.maximum((1 - share) ** 2 - noise, squared), squared)
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
-        own = np.where(low, usual * np.maximum(share, _IMPROBABLE), np.inf)
+        own = np.where(doubted, usual * np.maximum(share, _IMPROBABLE), np.inf)
         level = np.where(doubted, total / np.maximum(days, 1e-9), mean)
         for _ in range(3):
             phi = np.minimum(self.lasting * _variance_per_unit(level, exposure, self.spread), own)
@@ -173,12 +172,12 @@ class Similar:
 
     def _with_first_day(self, rows, prior, level, squared) -> tuple[np.ndarray, np.ndarray]:
         """The posterior of `rows` with the first day that was picked for having a sale, where all days at the `level` [n] of
-        the posterior without it would have one, or it says another order of magnitude than that."""
+        the posterior without it would have one, or it says far less than that."""
         first, over = (part[rows] for part in self.picked)
         expected = level * over
         chance = -np.expm1(-self.spread.shape * np.log1p(expected / (self.spread.unit * self.spread.shape)))
-        heard = (first * OTHER_ORDER < expected) | (first > OTHER_ORDER * _ratio(expected, chance, self.spread.unit))
-        heard = (over > 0) & (heard | (chance > _SURE) | self._low(*prior, first[:, None], over[:, None]))
+        low = (first * OTHER_ORDER < expected) | self._low(*prior, first[:, None], over[:, None])
+        heard = (over > 0) & ((chance > _SURE) | low)
         if not heard.any():
             return level, squared
         sold, exposure = (
@@ -192,11 +191,6 @@ class Similar:
         """Whether so little as is `sold` [n, D] is improbable under the prior; not where there is no exposure."""
         share, noise, shape = self._predictive(mean, squared, sold, exposure)
         return (exposure.sum(1) > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
-
-    def _high(self, mean, squared, sold, exposure) -> np.ndarray:
-        """Whether so much is improbable and of another order of magnitude: single days are often high for a reason."""
-        share, noise, shape = self._predictive(mean, squared, sold, exposure)
-        return (share > OTHER_ORDER) & (gammaincc(shape, shape * np.maximum(share - noise / 2, 0)) < _IMPROBABLE)
 
     def _predictive(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is sold over what the prior expects [n], the variance of that around a known level, and the Gamma shape of both."""
