@@ -7,6 +7,7 @@ here: what is learned from it, training, the forecast frame.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -99,6 +100,25 @@ def _own(measure, demand: np.ndarray, spread: Spread) -> np.ndarray:
     return measure(recent, fitted, spread)
 
 
+@dataclass(frozen=True)
+class _AtOrigin:
+    """What was known after `origin` days, the demand class `kind` [N] of the series then, and the R days after it that are
+    judged, by `series` and `lead` [R], with what the models said of them, `means` [M, R]."""
+
+    origin: int
+    before: Panel
+    demand: Demand
+    similar: Similar
+    kind: np.ndarray
+    series: np.ndarray
+    lead: np.ndarray
+    means: np.ndarray
+
+    def of(self, table: np.ndarray) -> np.ndarray:
+        """The judged days [R] of a `table` [N, T]."""
+        return table[self.series, self.origin + self.lead]
+
+
 def hold_out(
     panel: Panel, recovered: Demand, found, ahead, dispersion, config, trees, network, names, seed
 ) -> tuple[HeldOut, Spread, list[newcomers.Pretended]]:
@@ -106,54 +126,49 @@ def hold_out(
     for series taken for new."""
     drawn_demand = recovered.draw(panel.sales, seed)
     share = exposed(panel.sales, panel.share)
-    whole = panel.whole
     parts = []
-    profile = names.index("weekday_profile")
     for origin in found:
         before, demand = as_of(panel, origin, dispersion)
         similar = study(before, demand.asked)
         means = means_at(before, demand, origin, ahead, trees, network, names, names, similar)
-        target = slice(origin, origin + ahead)
         # A series that has not begun has nothing to be judged by.
-        keep = panel.seen[:, target] & (panel.first < origin)[:, None]
-        series, lead = np.nonzero(keep)
+        series, lead = np.nonzero(panel.seen[:, origin : origin + ahead] & (panel.first < origin)[:, None])
         kind = segments.demand_class(demand.expected, config.min_days)
-        parts.append(
-            (origin, demand, means[:, keep], panel.sales[:, target][keep], drawn_demand[:, target][keep],
-             share[:, target][keep], series, lead, kind[series], recovered.asked[:, target][keep], before, similar)
-        )  # fmt: skip
-    stacked = np.concatenate([part[2] for part in parts], axis=1)
-    drawn = np.concatenate([part[4] for part in parts])
-    base = distribution.fit_spread(drawn, stacked[profile])
-    factor = np.concatenate(
-        [spread_factor(part[1], base, segments.demand_class(part[1].expected, config.min_days), ahead, part[11])[part[6], part[7]]
-         for part in parts]
-    )  # fmt: skip
+        parts.append(_AtOrigin(origin, before, demand, similar, kind, series, lead, means[:, series, lead]))
+
+    def together(of) -> np.ndarray:
+        return np.concatenate([of(part) for part in parts], axis=-1)
+
+    means, drawn = together(lambda part: part.means), together(lambda part: part.of(drawn_demand))
+    base = distribution.fit_spread(drawn, means[names.index("weekday_profile")])
     pretended = [
         newcomers.pretend(
-            before, similar, partial(_simple, horizon=ahead, names=names, spread=base), dispersion, names,
-            tuple(table[:, origin : origin + ahead] for table in (panel.sales, recovered.asked, drawn_demand, share)), whole,
-            base, seed,
+            part.before, part.similar, partial(_simple, horizon=ahead, names=names, spread=base), dispersion, names,
+            tuple(
+                table[:, part.origin : part.origin + ahead]
+                for table in (panel.sales, recovered.asked, drawn_demand, share)
+            ),
+            panel.whole, base, seed,
         )
-        for origin, *_, before, similar in parts
+        for part in parts
     ]  # fmt: skip
-    size = np.concatenate([distribution.selling_day(part[1].expected)[part[6]] for part in parts])
-    lead = np.concatenate([part[7] for part in parts])
-    series = np.concatenate([part[6] for part in parts])
+    lead, series = together(lambda part: part.lead), together(lambda part: part.series)
     held = HeldOut(
-        stacked,
-        np.concatenate([part[3] for part in parts]),
-        np.concatenate([part[9] for part in parts]),
-        drawn,
-        np.concatenate([part[5] for part in parts]),
-        np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),
-        series,
-        lead,
-        np.concatenate([part[8] for part in parts]),
-        segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
-        whole[series],
-        factor,
-        size,
+        means=means,
+        sales=together(lambda part: part.of(panel.sales)),
+        asked=together(lambda part: part.of(recovered.asked)),
+        drawn=drawn,
+        share=together(lambda part: part.of(share)),
+        origin=together(lambda part: np.full(len(part.series), part.origin)),
+        series=series,
+        lead=lead,
+        kind=together(lambda part: part.kind[part.series]),
+        week=segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
+        whole=panel.whole[series],
+        factor=together(
+            lambda part: spread_factor(part.demand, base, part.kind, ahead, part.similar)[part.series, part.lead]
+        ),
+        size=together(lambda part: distribution.selling_day(part.demand.expected)[part.series]),
     )
     return held, base, pretended
 
