@@ -76,7 +76,8 @@ def fit_boosted(sample: Sample, config: BoostedConfig, seed: int) -> Boosted | N
         return None
     workers = threads() if len(target) > _ROWS_FOR_THREADS else 1
     values, weight = sample.values[seen], sample.weight[seen]
-    data = xgboost.QuantileDMatrix(values, target, weight=weight, max_bin=128, nthread=workers)
+    learned = np.minimum(target, LARGEST)
+    data = xgboost.QuantileDMatrix(values, learned, weight=weight, max_bin=128, nthread=workers)
     parameters = {
         "objective": "reg:tweedie",
         "tweedie_variance_power": POWER,

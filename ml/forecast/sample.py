@@ -19,7 +19,8 @@ from ml.forecast.config import BoostedConfig
 from ml.forecast.drift import damping
 from ml.forecast.features import FeatureBuilder
 
-# Targets are relative to the series' level; a single day further out is the business of the quantiles.
+# What is learned of a single day, relative to the series' level, and what is ever said of one: further out lie the few days of
+# slow products that would be learned by heart. They count in the total that predictions are matched to.
 LARGEST = 20.0
 # Variance power of the Tweedie deviance, the loss: in the middle between counts (1) and sizes (2). It suits non-negative
 # demand with many zeros and estimates the mean.
@@ -76,7 +77,7 @@ def draw_sample(
         level = block.level[:, None] * builder.drift(origin, horizon) ** damped
         rate = builder.asked[rows[:, None], origin + lead] / np.where(exposure > 0, exposure * level, 1)
         weight = block.level[:, None] * evidence(exposure, block.level[:, None], dispersion)
-        told = (block.values[np.arange(len(rows))[:, None], lead], np.minimum(rate, LARGEST), weight)
+        told = (block.values[np.arange(len(rows))[:, None], lead], rate, weight)
         short = ((0, 0), (0, leads - lead.shape[1]))
         parts.append((rows, np.full(len(rows), origin), *(_padded(values, short) for values in told), block.level))
     if not parts:
@@ -94,7 +95,8 @@ def draw_sample(
 def matching(target: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> float:
     """The factor after which predictions sum to their targets, both weighted.
 
-    Learning in small steps from a skewed target stops below its mean, the further the more of it a few days hold.
+    Learning in small steps from a skewed target, cut at its largest days, stops below its mean, the further the more of it a
+    few days hold.
     """
     told, sold = float((weight * predicted).sum()), float((weight * target).sum())
     return float(np.clip(sold / told, 0.5, 2.0)) if told > 0 and sold > 0 else 1.0
