@@ -1,8 +1,9 @@
 """Demand recovered from stock-outs against the demand that was: `python -m benchmarks.recovery`.
 
 Two generators whose shelves run dry because demand was high, and which know what was wanted: the generated shop, and one
-that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user; of the shop once
-as time open and once, from the hours of its sales, as the part of a usual day's customers. Printed is
+that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user; of the shop as time
+open, from the hours of its sales as the part of a usual day's customers, and as the daily cycle makes shares: of time open or of
+the last sale, by the profile that its SQL learns from order lines, and without one. Printed is
 recovered over true demand: of everything, of the days that ran out, and by how much of the day was out of stock. It is held
 to `OVERALL` of everything and to `BAND` within each band.
 """
@@ -53,6 +54,51 @@ def shop_by_hours(parts: int = 12) -> Truth:
     series = days.groupby(["item", "location"]).ngroup().to_numpy()
     table = days.assign(share=share_by_hours(sold, out, series)).pivot(index=["item", "location"], columns="date_on")
     return Truth(*(table[name].to_numpy(float) for name in ("latent_demand", "sold", "share")))
+
+
+def shop_by_profile() -> Truth:
+    """The same, with shares of the time open as the daily cycle weighs them."""
+    days, lines = shop_lines()
+    return _weighed(days, lines, days["in_stock_share"], None)
+
+
+def shop_by_ledger() -> Truth:
+    """The same where nobody states a share: the ledger knows that a day ran out, and order lines tell when."""
+    days, lines = shop_lines()
+    share = _of_ledger(days)
+    last = lines.groupby(["date_on", "location", "item"])["ordered_at"].max().rename("last").reset_index()
+    found = days.merge(last, how="left", on=["date_on", "location", "item"])["last"]
+    return _weighed(days, lines, share, found.where((share == _HALF_A_DAY).to_numpy()))
+
+
+def shop_by_bare_ledger() -> Truth:
+    """The same where order lines tell no time."""
+    days, lines = shop_lines()
+    return _weighed(days, lines.head(0), _of_ledger(days), None)
+
+
+def _of_ledger(days: pd.DataFrame) -> pd.Series:
+    """As `fct_demand_daily` says: 0 where nothing was there, half a day where it ran out."""
+    return days["in_stock_share"].where(days["in_stock_share"].isin((0.0, 1.0)), _HALF_A_DAY)
+
+
+def _weighed(days: pd.DataFrame, lines: pd.DataFrame, share: pd.Series, ran_dry_at: pd.Series | None) -> Truth:
+    """The shares that the dbt models make of the mart's `share` and `ran_dry_at` (one per row of `days`) and the `lines`."""
+    from orchestration.warehouse.build import run_dbt
+    from orchestration.warehouse.store import Warehouse
+
+    demand = days.assign(share=share, dry=pd.NaT if ran_dry_at is None else ran_dry_at.to_numpy())
+    demand["dry"] = pd.to_datetime(demand["dry"], utc=True)
+    with tempfile.TemporaryDirectory(prefix="stockflow-bench-") as folder:
+        warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
+        with warehouse.connect() as db:
+            db.execute(_GIVEN, {"cycle": days["date_on"].max() + dt.timedelta(days=1)})
+        nodes = run_dbt(warehouse, ["run", "--select", *_WEIGHING])
+        if failed := [node.message for node in nodes if node.status != "success"]:
+            raise SystemExit(failed[0])
+        with warehouse.connect() as db:
+            found = db.execute("SELECT * FROM intermediate.int_demand__stocked").df()
+    return found
 
 
 def noisy_stock(series: int = 1_000, days: int = 180, seed: int = 5) -> Truth:
