@@ -7,18 +7,30 @@ with placed as (
         d.*,
         l.stock_location_key,
         p.sold_by,
-        least(greatest(
-            coalesce(
-                {{ business_minute('d.ran_dry_at', 'l') }} / 15 - p.opens,
-                d.in_stock_share * (len(p.sold_by) - 1)
-            ), 0
-        ), len(p.sold_by) - 1) as until
+        -- Quarters of an hour since the opening. The half a day of a ledger that knows no time is a guess and no such number.
+        coalesce(
+            {{ business_minute('d.ran_dry_at', 'l') }} / 15 - p.opens,
+            case when d.availability_basis = 'stated' then d.in_stock_share * (len(p.sold_by) - 1) end
+        ) as ran_dry
     from {{ ref('fct_demand_daily') }} as d
     inner join {{ ref('dim_location') }} as l using (location_key)
     left join {{ ref('int_day_profile') }} as p
         on p.location_key = d.location_key and p.month_on = date_trunc('month', d.business_date)
         and p.weekday = isodow(d.business_date)
         and d.in_stock_share > 0 and d.in_stock_share < 1
+),
+
+weighed as (
+    select
+        *,
+        case
+            when ran_dry is null then in_stock_share
+            when ran_dry <= 0 then 0
+            when ran_dry >= len(sold_by) - 1 then 1
+            else sold_by[floor(ran_dry)::int + 1]
+                + (ran_dry - floor(ran_dry)) * (sold_by[floor(ran_dry)::int + 2] - sold_by[floor(ran_dry)::int + 1])
+        end as share
+    from placed
 )
 
 select
@@ -27,11 +39,8 @@ select
     business_date,
     sum(quantity) as quantity,
     -- What could not be bought anywhere counts as much as what used to be sold there; equal shares are a fair start.
-    round(avg(coalesce(
-        sold_by[floor(until)::int + 1] + (until - floor(until)) * (sold_by[ceil(until)::int + 1] - sold_by[floor(until)::int + 1]),
-        in_stock_share
-    )), 6) as in_stock_share,
+    round(avg(share), 6) as in_stock_share,
     max(discount) as discount,
     bool_or(is_open) as is_open
-from placed
+from weighed
 group by all
