@@ -1,25 +1,53 @@
 """Demand recovered from stock-outs against the demand that was: `python -m benchmarks.recovery`.
 
 Two generators whose shelves run dry because demand was high, and which know what was wanted: the generated shop, and one
-that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user; of the shop once
-as time open and once, from the hours of its sales, as the part of a usual day's customers. Printed is
+that is nothing like it (`noisy_stock`). Given are sales and the in-stock share of each day, as to any user; of the shop as time
+open, from the hours of its sales as the part of a usual day's customers, and as the daily cycle makes shares: of time open or of
+the last sale, by the profile that its SQL learns from order lines, and without one. Printed is
 recovered over true demand: of everything, of the days that ran out, and by how much of the day was out of stock. It is held
 to `OVERALL` of everything and to `BAND` within each band.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.datasets import latent_demand, shop_lines
 from benchmarks.markdown import markdown
 from ml.demand import recover_demand, share_by_hours
 
 OVERALL, BAND = 0.03, 0.05
 BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
+
+_HALF_A_DAY = 0.5
+
+# What the models that weigh shares read, as the marts before them would have made it of the generated shop.
+_WEIGHING = ("int_sales_by_time", "int_day_profile", "int_demand__stocked")
+_GIVEN = """
+    CREATE SCHEMA landing; CREATE SCHEMA intermediate; CREATE SCHEMA marts;
+    CREATE TABLE landing.build_request AS SELECT getvariable('morning') AS cycle_date, NULL AS built_to;
+    CREATE TABLE intermediate.int_locations AS
+        SELECT location::VARCHAR AS location_key, location_key AS stock_location_key, timezone, business_day_start FROM places;
+    CREATE TABLE marts.dim_location AS FROM intermediate.int_locations;
+    CREATE TABLE intermediate.int_demand_lines AS
+        SELECT item::VARCHAR AS item_key, location::VARCHAR AS location_key, date_on AS business_date, ordered_at,
+               false AS from_kit, NULL::BIGINT AS superseded_load FROM lines;
+    CREATE TABLE marts.fct_demand_daily AS
+        SELECT item::VARCHAR AS item_key, location::VARCHAR AS location_key, date_on AS business_date, sold AS quantity,
+               in_stock_share, ran_dry_at::TIMESTAMPTZ AS ran_dry_at, basis AS availability_basis, 0 AS discount,
+               true AS is_open FROM demand;
+"""
+_FOUND = """
+    SELECT item_key::INT AS item, location_key::INT AS location, business_date AS date_on, in_stock_share
+    FROM intermediate.int_demand__stocked
+"""
 
 
 @dataclass(frozen=True)
@@ -33,16 +61,12 @@ class Truth:
 
 def shop() -> Truth:
     """Two years of the generated shop: lines of several units, a busy afternoon, promotions, seasons, launches."""
-    from benchmarks.datasets import latent_demand
-
     table = latent_demand().pivot(index=["sku", "location"], columns="date")
     return Truth(*(table[name].to_numpy(float) for name in ("latent_demand", "quantity", "in_stock_share")))
 
 
 def shop_by_hours(parts: int = 12) -> Truth:
     """The same, with shares as `stockflow forecast --hourly` makes them of what sold in each twelfth of the time open."""
-    from benchmarks.datasets import shop_lines
-
     days, lines = shop_lines()
     keys = ["date_on", "location", "item"]
     sold = np.zeros((len(days), parts))
@@ -51,8 +75,72 @@ def shop_by_hours(parts: int = 12) -> Truth:
     share = days["in_stock_share"].to_numpy()
     out = np.arange(1, parts + 1) / parts > share[:, None] + 1e-9
     series = days.groupby(["item", "location"]).ngroup().to_numpy()
-    table = days.assign(share=share_by_hours(sold, out, series)).pivot(index=["item", "location"], columns="date_on")
+    return _truth(days, share_by_hours(sold, out, series))
+
+
+def shop_by_profile() -> Truth:
+    """The same, with shares of the time open as the daily cycle weighs them."""
+    days, lines = shop_lines()
+    return _weighed(days, lines, days["in_stock_share"], None)
+
+
+def shop_by_ledger() -> Truth:
+    """The same where nobody states a share: the ledger knows that a day ran out, and order lines tell when."""
+    days, lines = shop_lines()
+    share, keys = _of_ledger(days), ["date_on", "location", "item"]
+    last = days.merge(lines.groupby(keys)["ordered_at"].max(), how="left", on=keys)["ordered_at"]
+    return _weighed(days, lines, share, last.where(share == _HALF_A_DAY))
+
+
+def shop_by_bare_ledger() -> Truth:
+    """The same where order lines tell no time."""
+    days, _ = shop_lines()
+    return _truth(days, _of_ledger(days))
+
+
+def _of_ledger(days: pd.DataFrame) -> pd.Series:
+    """As `fct_demand_daily` says: 0 where nothing was there, half a day where it ran out."""
+    return days["in_stock_share"].where(days["in_stock_share"].isin((0.0, 1.0)), _HALF_A_DAY)
+
+
+def _weighed(days: pd.DataFrame, lines: pd.DataFrame, share: pd.Series, ran_dry_at: pd.Series | None) -> Truth:
+    """The shares that the dbt models make of those of the demand mart, which are stated unless the ledger tells when a day
+    `ran_dry_at`, and of the order lines. `share` and `ran_dry_at` have one value for each of `days`."""
+    from orchestration.warehouse.build import run_dbt
+    from orchestration.warehouse.store import Warehouse
+
+    demand = days.assign(
+        in_stock_share=share, ran_dry_at=ran_dry_at, basis="stated" if ran_dry_at is None else "ledger"
+    )
+    with tempfile.TemporaryDirectory(prefix="stockflow-bench-") as folder:
+        warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
+        with warehouse.connect() as db:
+            for name, frame in (("demand", demand), ("lines", lines), ("places", _places())):
+                db.register(name, frame)
+            db.execute("SET VARIABLE morning = ?", [f"{days['date_on'].max() + dt.timedelta(days=1)}"])
+            db.execute(_GIVEN)
+        nodes = run_dbt(warehouse, ["run", "--select", *_WEIGHING])
+        if failed := [node.message for node in nodes if node.status != "success"]:
+            raise SystemExit(failed[0])
+        with warehouse.connect() as db:
+            table = db.execute(_FOUND).df()
+    keys = ["item", "location", "date_on"]
+    told = days.assign(date_on=pd.to_datetime(days["date_on"]))[keys].merge(table, how="left", on=keys)
+    return _truth(days, told["in_stock_share"])
+
+
+def _truth(days: pd.DataFrame, share: pd.Series | np.ndarray) -> Truth:
+    table = days.assign(share=share).pivot(index=["item", "location"], columns="date_on")
     return Truth(*(table[name].to_numpy(float) for name in ("latent_demand", "sold", "share")))
+
+
+def _places() -> pd.DataFrame:
+    """location, timezone and business_day_start of the generated shop."""
+    from connectors.sandbox.catalogue import ShopConfig, build_catalogue
+
+    places = build_catalogue(ShopConfig()).places
+    rows = [(number, place.timezone, place.business_day_start) for number, place in enumerate(places)]
+    return pd.DataFrame(rows, columns=["location", "timezone", "business_day_start"])
 
 
 def noisy_stock(series: int = 1_000, days: int = 180, seed: int = 5) -> Truth:
@@ -84,7 +172,9 @@ def recovery(truth: Truth) -> pd.DataFrame:
     ]
     rows = []
     for name, mine, limit in parts:
-        ratio = float(expected[mine].sum() / truth.demand[mine].sum()) if mine.any() else float("nan")
+        if not mine.any():
+            continue
+        ratio = float(expected[mine].sum() / truth.demand[mine].sum())
         rows.append(
             {
                 "part": name, "series-days": f"{int(mine.sum()):,}",
@@ -99,6 +189,9 @@ def recovery(truth: Truth) -> pd.DataFrame:
 GENERATORS: dict[str, Callable[[], Truth]] = {
     "the generated shop, shares of the time open": shop,
     "the generated shop, hours known": shop_by_hours,
+    "the generated shop, shares of the time open by the learned profile": shop_by_profile,
+    "the generated shop, days that ran out by the ledger and the last sale": shop_by_ledger,
+    "the generated shop, days that ran out by the ledger alone": shop_by_bare_ledger,
     "shelves filled to a noisy forecast": noisy_stock,
 }
 

@@ -14,6 +14,21 @@
     cast(timezone({{ location }}.timezone, {{ instant }}) - to_minutes({{ location }}.business_day_start) as date)
 {%- endmacro %}
 
+{# The minute of a location's business day, on its own clock and counted from where the day starts; none at midnight sharp,
+   which says that only the date is known. #}
+{% macro business_minute(instant, location) -%}
+    case
+        when cast(timezone({{ location }}.timezone, {{ instant }}) as time) <> time '00:00'
+            and cast(timezone('UTC', {{ instant }}) as time) <> time '00:00'
+        then cast(epoch(cast(
+            timezone({{ location }}.timezone, {{ instant }}) - to_minutes({{ location }}.business_day_start) as time
+        )) // 60 as integer)
+    end
+{%- endmacro %}
+
+{# Of how many months before it the profile of a month's days is learned. #}
+{% macro profile_months() -%} 3 {%- endmacro %}
+
 {# What a load changed: versions that came or were replaced since the previous build. #}
 {% macro changed(alias) -%}
     ({{ alias }}.valid_load > {{ requested('since_load') }} or {{ alias }}.superseded_load > {{ requested('since_load') }})

@@ -7,6 +7,14 @@
     {% endif %}
 {%- endmacro %}
 
+{# Days of a location, whatever of it was touched. #}
+{% macro delete_touched_places(touched) -%}
+    {% if is_incremental() %}
+    delete from {{ this }} as t using {{ touched }} as k
+    where t.location_key = k.location_key and t.business_date = k.business_date
+    {% endif %}
+{%- endmacro %}
+
 {% macro delete_touched_from(touched) -%}
     {% if is_incremental() %}
     delete from {{ this }} as t using {{ touched }} as k
@@ -78,13 +86,13 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Rows of `fct_forecast_accuracy` that are scored anew: of days whose demand is restated, of mornings that were loaded
-   since the last build, and of mornings that are scored no more. #}
-{% macro delete_rescored(touched, locations) -%}
+{# Rows of `fct_forecast_accuracy` that are scored anew: of days whose demand is restated or weighed anew, of mornings that
+   were loaded since the last build, and of mornings that are scored no more. #}
+{% macro delete_rescored(touched) -%}
     {% if is_incremental() %}
     delete from {{ this }} as t where {{ within_touched('t.business_date', touched) }} and exists (
-        select 1 from {{ touched }} as k inner join {{ locations }} as l using (location_key)
-        where k.item_key = t.item_key and l.stock_location_key = t.location_key and k.business_date = t.business_date
+        select 1 from {{ touched }} as k
+        where k.item_key = t.item_key and k.location_key = t.location_key and k.business_date = t.business_date
     ) or t.cycle_date not in (select cycle_date from planning.issued_cycle where not is_new)
     {% endif %}
 {%- endmacro %}
@@ -103,9 +111,19 @@
 {# The days on which anything is to be scored, as a filter that can be checked before anything is joined. #}
 {% macro to_score(column) -%}
     {{ column }} < {{ cycle_date() }}
-    {%- if is_incremental() and execute %} and ({{ within_touched(column, ref('int_demand__touched')) }}
+    {%- if is_incremental() and execute %} and ({{ within_touched(column, ref('int_demand__weighed')) }}
         {%- set first = run_query('select min(cycle_date)::varchar from planning.issued_cycle where is_new').columns[0].values()[0] -%}
         {%- if first is not none %} or {{ column }} >= date '{{ first }}' {%- endif %})
     {%- else %} and {{ column }} >= (select coalesce(min(cycle_date), date '9999-12-31') from planning.issued_cycle)
     {%- endif %}
+{%- endmacro %}
+
+{# The months after that of the first day to restate, as a filter that can be checked before anything is joined. #}
+{% macro in_later_months(column, touched) -%}
+    {%- if execute -%}
+        {%- set first = run_query("select cast(date_trunc('month', min(business_date)) + interval 1 month as date)::varchar from " ~ touched) -%}
+        {%- set month = first.columns[0].values()[0] -%}
+        {%- if month is none -%} false {%- else -%} {{ column }} >= date '{{ month }}' {%- endif -%}
+    {%- else -%} true
+    {%- endif -%}
 {%- endmacro %}

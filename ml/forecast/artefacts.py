@@ -25,7 +25,7 @@ from ml.forecast.heldout import SCORE_COLUMNS, Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 5
+FORMAT = 6
 """Raised, too, when features change: a model asked without one that it was taught would go on and forecast worse."""
 MANIFEST = "manifest.json"
 _LESSONS = ("correction", "weights", "units", "shapes", "levels", "edges", "chances")

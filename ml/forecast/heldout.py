@@ -295,7 +295,8 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
     Where there are two origins or more, what scores an origin was learned on the others, so that the blend is not judged
     on the days it was chosen on. Columns: model, segment, days, wape, wape_in_stock (median against sales, all days and
     days fully in stock), wape_mean, pinball (per unit sold, days fully in stock), bias_in_stock (mean times in-stock
-    share against what was asked for then), coverage_80 (days fully in stock).
+    share against what was asked for then), bias_of_sales (the same against what was sold then, as issued forecasts are scored),
+    coverage_80 (days fully in stock).
     """
     which = np.unique(held.origin)
     blends = np.zeros(held.rows, np.float32)
@@ -334,6 +335,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
                     "wape_mean": scoring.wape(held.sales[mine], mean[mine]),
                     "pinball": scoring.pinball(held.sales[full], quantiles[model][full]),
                     "bias_in_stock": scoring.bias(held.asked[mine], mean[mine] * held.share[mine]),
+                    "bias_of_sales": scoring.bias(held.sales[mine], mean[mine] * held.share[mine]),
                     "coverage_80": scoring.coverage(held.sales[full], quantiles[model][full]),
                 }
             )
@@ -341,7 +343,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
 
 
 SCORE_COLUMNS = [
-    "model", "segment", "days", "wape", "wape_in_stock", "wape_mean", "pinball", "bias_in_stock", "coverage_80",
+    "model", "segment", "days", "wape", "wape_in_stock", "wape_mean", "pinball", "bias_in_stock", "bias_of_sales", "coverage_80",
 ]  # fmt: skip
 
 

@@ -11,6 +11,11 @@ observations, since one day's errors have causes in common (Cochran 1977, Sampli
 Quality is worse when R - t se(R) > 1 + margin, with t of Student's distribution with n - 1 degrees of freedom, and back
 once R <= 1 + margin: what is in between neither raises nor settles anything. The bias is judged likewise by the absolute
 value of its difference from that of training.
+
+The bias is of all days: those that ran out are the ones that sold most, and by the others alone a right forecast is found too
+high. Over days that ran out the mean counts by the in-stock share, which for any rule by which shelves run dry makes the errors of a
+right forecast sum to 0 against what was asked for (`ml.demand.exposed`). The purchase that emptied a shelf asked for more than
+was sold; issued and held-out forecasts are both set against sales and miss that alike.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from ml.forecast.config import AccuracyConfig
 from ml.forecast.heldout import BLEND, WEEKS
 
 Trained = Mapping[int, tuple[float, float]]
-"""Held-out WAPE (days in stock) and bias of a model's blend for each week ahead, 1 to 4."""
+"""Held-out WAPE (days in stock) and bias (against sales) of a model's blend for each week ahead, 1 to 4."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def trained_quality(scores: pd.DataFrame) -> Trained:
     for week in range(1, WEEKS + 1):
         name = next((segment for segment in (f"week {week}", "all") if segment in blend.index), None)
         if name is not None:
-            wape, bias = blend.loc[name, ["wape_in_stock", "bias_in_stock"]]
+            wape, bias = blend.loc[name, ["wape_in_stock", "bias_of_sales"]]
             if np.isfinite(wape) and np.isfinite(bias):
                 found[week] = (float(wape), float(bias))
     return found

@@ -29,7 +29,7 @@ _HISTORY = """
 """
 
 _FUTURE = """
-    WITH series AS (SELECT DISTINCT sku, location FROM history),
+    WITH series AS (SELECT sku, location FROM history UNION SELECT sku, location FROM newcomers),
     days AS (SELECT CAST(d AS DATE) AS date FROM generate_series(CAST($cycle AS TIMESTAMP),
              CAST($cycle AS TIMESTAMP) + to_days($horizon - 1), INTERVAL 1 DAY) AS t(d)),
     selling AS (SELECT location_key, stock_location_key AS location FROM marts.dim_location),
@@ -44,6 +44,8 @@ _FUTURE = """
             ON place.kind = 'location' AND place.source = p.source AND place.source_id = p.location_code
         LEFT JOIN selling ON selling.location_key = place.key
         WHERE p.superseded_load IS NULL AND coalesce(p.announced_on, p.starts_on) < $cycle
+            -- Without a code it is of everything; a code that nobody knows is of nothing.
+            AND (p.item_code = '' OR item.key IS NOT NULL) AND (p.location_code = '' OR selling.location IS NOT NULL)
         GROUP BY ALL
     ),
     closed AS (
@@ -115,7 +117,6 @@ _NEWCOMERS = """
         LEFT JOIN stocked AS s ON s.sku = u.sku AND s.location = u.location
     )
     SELECT * FROM dated WHERE first_day >= $cycle::DATE - $days AND first_day < $cycle::DATE + $horizon
-    ORDER BY sku, location
 """
 NEWCOMER_DAYS = 28
 
@@ -124,8 +125,8 @@ NEWCOMER_DAYS = 28
 class DemandData:
     """`history`: sku, location, date, quantity, in_stock_share and the covariates that `features` switches on (see
     `covariates`). `future`: sku, location, date and the covariates known ahead, for the HORIZON_DAYS from the cycle date
-    on. `newcomers`: sku, location, what does not change of them, and first_day of what can be sold and never has been, or
-    None. Sorted; nothing later than was known that morning. `notes`: what the calendar does not know."""
+    on, of the history's series and of newcomers. `newcomers`: sku, location, what does not change of them, and first_day of what
+    can be sold and never has been, or None. Sorted; nothing later than was known that morning. `notes`: what the calendar does not know."""
 
     history: pd.DataFrame
     future: pd.DataFrame
@@ -179,7 +180,10 @@ def read_demand(
     days = db.execute(f"CREATE OR REPLACE TEMP TABLE history AS {history}", cycle).fetchone()[0]
     if not days:
         return None
-    db.execute(f"CREATE OR REPLACE TEMP TABLE future AS {_FUTURE}", {**cycle, "horizon": horizon})
+    newcomers = _NEWCOMERS.format(attributes=_ATTRIBUTES if features.attributes else "")
+    ahead = {**cycle, "horizon": horizon}
+    db.execute(f"CREATE OR REPLACE TEMP TABLE newcomers AS {newcomers}", {**ahead, "days": NEWCOMER_DAYS})
+    db.execute(f"CREATE OR REPLACE TEMP TABLE future AS {_FUTURE}", ahead)
     (first,) = db.execute("SELECT min(date) FROM history").fetchone()
     places, notes = covariates.read_places(db, first, cycle_date, horizon, features)
     known = [("places", places, "location, date")]
@@ -189,8 +193,7 @@ def read_demand(
     if features.index:
         indices = covariates.read_indices(db, first, cycle_date)
         past += [("indices", indices, "category, date")] if len(indices) else []
-    attributes = {"attributes": _ATTRIBUTES if features.attributes else ""}
-    new = db.execute(_NEWCOMERS.format(**attributes), {**cycle, "days": NEWCOMER_DAYS, "horizon": horizon}).df()
+    new = db.execute("SELECT * FROM newcomers ORDER BY sku, location").df()
     return DemandData(_with(db, "history", past), _with(db, "future", known), new if len(new) else None, notes)
 
 

@@ -74,6 +74,6 @@ def test_only_the_newest_days_count():
 
 def test_each_week_ahead_is_held_to_its_own_promise():
     rows = [("blend", "all", 0.4, 0.0), ("blend", "week 1", 0.3, 0.01), ("xgboost", "week 2", 0.9, 0.5)]
-    found = trained_quality(pd.DataFrame(rows, columns=["model", "segment", "wape_in_stock", "bias_in_stock"]))
+    found = trained_quality(pd.DataFrame(rows, columns=["model", "segment", "wape_in_stock", "bias_of_sales"]))
     assert found == {1: (0.3, 0.01), 2: (0.4, 0.0), 3: (0.4, 0.0), 4: (0.4, 0.0)}
     assert trained_quality(pd.DataFrame()) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import subprocess
@@ -56,6 +57,13 @@ def opened(folder) -> SmallShop:
     return shop
 
 
+def sell_on_saturday(shop: SmallShop, day: int, hours: list[int]) -> None:
+    """Of a product that is always there, at five past in Berlin."""
+    for number, hour in enumerate(hours):
+        when = dt.datetime(2025, 12, day, hour - 1, 5, tzinfo=dt.UTC)
+        sell(shop, f"z{day}-{number}", "Z", when, 1)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> SmallShop:
     """Five days with one of everything, then a late sale and a count, in a second build."""
@@ -91,9 +99,12 @@ def built(tmp_path_factory) -> SmallShop:
     shop.issue(on(2), "A", [4, 6, 5, 5])
     shop.issue(on(2), "A", [1, 1, 1, 1], model="seasonal_naive")
     shop.issue(on(2), "C", [3, 6])
+    for day in (6, 13, 20):
+        sell_on_saturday(shop, day, [*range(9, 21), *[19] * 4, *[20] * 4])
     shop.build(on(6))
     shop.issue(on(7), "A", [2, 2])
     sell(shop, "late", "A", at(2, 13), 3)
+    sell_on_saturday(shop, 27, [*range(9, 21), *[20] * 18])
     shop.add(StockMovement, movement_code="o4", kind="opening", location_code="S1", item_code="D", moved_at=at(2, 6),
              quantity=9)  # fmt: skip
     shop.add(StockLevel, location_code="S2", item_code="E", counted_at=at(7, 20), on_hand=4)
@@ -330,10 +341,16 @@ def test_a_late_sale_changes_what_the_forecast_of_its_day_is_scored_on(built):
     assert row["pinball"] == pytest.approx(loss)
 
 
-def test_a_day_that_ran_out_is_scored_on_the_part_in_stock_and_flagged(built):
-    """Of 5 there were 3 were sold on the 2nd and 4 on the 3rd: the ledger ends it below nothing, half a day in stock."""
+def test_a_day_that_ran_out_is_scored_on_what_a_usual_day_has_sold_by_the_last_sale(built):
+    """Of 5 there were 3 were sold on the 2nd and the others by one o'clock on Saturday the 3rd, by when four Saturdays in December,
+    one of them known late, had sold 16 of 90 lines. 40 more count as spread evenly over the 45 quarters of an hour since nine."""
     row = scored(built, "C")[2, 3]
-    assert (row["in_stock_share"], row["ran_out"], row["forecast"], row["error"]) == (0.5, True, 6, 6 * 0.5 - 4)
+    sold = (16 + 40 * 16 / 45) / (90 + 40)
+    assert row["in_stock_share"] == pytest.approx(sold, abs=1e-6)
+    assert (row["ran_out"], row["forecast"]) == (True, 6)
+    assert row["error"] == pytest.approx(6 * sold - 4, abs=1e-5)
+    (day,) = [r for r in built.table("fct_demand_daily") if (r["item_key"], r["business_date"]) == ("item:C", on(3))]
+    assert (day["in_stock_share"], day["ran_dry_at"], day["availability_basis"]) == (0.5, at(3), "ledger")
 
 
 def test_the_report_judges_the_median_on_days_in_stock_and_the_bias_on_all(built):

@@ -6,7 +6,17 @@ import datetime as dt
 
 import pytest
 
-from connectors.records import Location, OrderLine, Product, PurchaseOrderLine, StockLevel, StockMovement, Supplier
+from connectors.records import (
+    Location,
+    OpeningDay,
+    OrderLine,
+    Product,
+    Promotion,
+    PurchaseOrderLine,
+    StockLevel,
+    StockMovement,
+    Supplier,
+)
 from ml.forecast import FeaturesConfig, ForecastConfig
 from ml.forecast.newcomers import read_newcomers
 from ml.forecast.panel import build_panel
@@ -65,6 +75,16 @@ def shop(tmp_path_factory) -> SmallShop:
     shop.add(PurchaseOrderLine, purchase_order_code="po", line_code="1", supplier_code="P1", location_code="S1",
              item_code="ORDERED", ordered_at=at(5, month=3), expected_on=on(15, month=3), quantity=5, unit_price=1,
              currency="EUR")  # fmt: skip
+    shop.add(OpeningDay, location_code="S1", date_on=on(17, month=3), is_open=False)
+    for code, item, place, first, discount, announced in (
+        ("launch", "ORDERED", "S1", 15, 0.3, 10),
+        ("tea week", "", "S1", 19, 0.1, 10),
+        ("secret", "ORDERED", "S1", 20, 0.5, 11),
+        ("elsewhere", "ORDERED", "C", 20, 0.4, 10),
+        ("of a code that nobody knows", "ORDERD", "S1", 20, 0.6, 10),
+    ):
+        shop.add(Promotion, promotion_code=code, item_code=item, location_code=place, starts_on=on(first, month=3),
+                 ends_on=on(first + 1, month=3), discount=discount, announced_on=on(announced, month=3))  # fmt: skip
     shop.build(MORNING)
     return shop
 
@@ -116,3 +136,15 @@ def test_new_products_are_told_the_attributes_that_the_model_knows(shop, newcome
     without = read(shop, FeaturesConfig(attributes=False)).newcomers
     assert list(without.columns) == ["sku", "location", "category", "first_day"]
     assert list(without["sku"]) == list(newcomers.newcomers["sku"])
+
+
+def test_new_products_are_told_the_promotions_and_closed_days_ahead_of_them(newcomers):
+    """As announced before that morning, and none of another place or of a code that nobody knows."""
+    ahead = newcomers.future[newcomers.future["location"] == "location:S1"].set_index(["sku", "date"])
+    promoted = ahead["discount"][ahead["discount"] > 0]
+    found = {sku: {day.day: off for (_, day), off in days.items()} for sku, days in promoted.groupby("sku")}
+    assert found["item:ORDERED"] == {15: 0.3, 16: 0.3, 19: 0.1, 20: 0.1}
+    assert found["item:ARRIVED"] == found["item:A"] == {19: 0.1, 20: 0.1}
+    closed = ahead["is_open"][ahead["is_open"] == 0].reset_index()
+    assert set(closed["date"].dt.day) == {17}
+    assert set(closed["sku"]) == {*(f"item:{item}" for item in SOLD), "item:ARRIVED", "item:ORDERED", "item:SOON"}

@@ -5,20 +5,21 @@
 ) }}
 -- Signed quantities by kind of movement, for each item, stock location and business day on which something moved.
 with movements as (
-    select item_key, stock_location_key as location_key, business_date, 'sales' as kind, -quantity_base as quantity
+    select item_key, stock_location_key as location_key, business_date, 'sales' as kind, -quantity_base as quantity,
+        ordered_at as sold_at
     from {{ ref('int_stock_sales') }}
     where superseded_load is null and {{ within_touched('ordered_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
     union all
-    select item_key, stock_location_key, business_date, 'returns', quantity_base
+    select item_key, stock_location_key, business_date, 'returns', quantity_base, null
     from {{ ref('int_return_lines__resolved') }}
     where superseded_load is null and is_restocked
         and {{ within_touched('returned_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
     union all
-    select item_key, stock_location_key, business_date, 'receipts', quantity_base
+    select item_key, stock_location_key, business_date, 'receipts', quantity_base, null
     from {{ ref('int_receipt_lines__resolved') }}
     where superseded_load is null and {{ within_touched('received_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
     union all
-    select item_key, stock_location_key, business_date, kind, quantity_base
+    select item_key, stock_location_key, business_date, kind, quantity_base, null
     from {{ ref('int_stock_movements__resolved') }}
     where superseded_load is null and {{ within_touched('moved_at', ref('int_stock__touched'), 'from_date', open_end=true) }}
 )
@@ -36,7 +37,8 @@ select
     coalesce(sum(m.quantity) filter (m.kind = 'adjustment'), 0) as adjustments,
     coalesce(sum(m.quantity) filter (m.kind = 'write_off'), 0) as write_offs,
     coalesce(sum(m.quantity) filter (m.kind in ('production', 'consumption')), 0) as production,
-    coalesce(sum(m.quantity) filter (m.kind = 'consumption'), 0) as consumption
+    coalesce(sum(m.quantity) filter (m.kind = 'consumption'), 0) as consumption,
+    max(m.sold_at) as last_sold_at
 from movements as m
 {% if is_incremental() %}
 inner join {{ ref('int_stock__touched') }} as t

@@ -98,6 +98,12 @@ select
         when coalesce(inv.is_known, false) then 'ledger'
         else 'assumed'
     end as availability_basis,
+    -- The ledger knows no hours, but what was sold out at noon was in stock until noon. What was written off was not sold out.
+    case
+        when stated.in_stock_share is null and inv.is_known and inv.opening + inv.sales + inv.returns + inv.receipts
+            + greatest(inv.transfers, 0) + greatest(inv.adjustments, 0) + greatest(inv.production, 0) <= 0
+        then moved.last_sold_at
+    end as ran_dry_at,
     coalesce(opening.is_open, true) as is_open,
     greatest(
         coalesce(p_exact.discount, 0), coalesce(p_item.discount, 0),
@@ -114,6 +120,10 @@ left join {{ ref('fct_inventory_daily') }} as inv
     on inv.item_key = spine.item_key and inv.location_key = series.stock_location_key
     and inv.business_date = spine.business_date
     and {{ within_touched('inv.business_date', ref('int_demand__touched')) }}
+left join {{ ref('int_stock_movements__daily') }} as moved
+    on moved.item_key = inv.item_key and moved.location_key = inv.location_key and moved.business_date = inv.business_date
+    and inv.closing <= 0
+    and {{ within_touched('moved.business_date', ref('int_demand__touched')) }}
 left join {{ ref('int_items') }} as i on i.item_key = spine.item_key
 left join {{ ref('int_promotion_days') }} as p_exact
     on p_exact.item_key = spine.item_key and p_exact.location_key = spine.location_key and p_exact.business_date = spine.business_date

@@ -1,8 +1,8 @@
--- depends_on: {{ ref('int_demand__touched') }}
+-- depends_on: {{ ref('int_demand__weighed') }}
 {{ config(
     materialized='incremental', incremental_strategy='append',
     pre_hook=[
-        "{{ delete_rescored(ref('int_demand__touched'), ref('dim_location')) }}",
+        "{{ delete_rescored(ref('int_demand__weighed')) }}",
         "{{ delete_outside_stocked(ref('int_item_location__active')) }}",
     ]
 ) }}
@@ -15,11 +15,7 @@ with issued as (
     select i.* from {{ source('planning', 'issued_forecast') }} as i
     {% if is_incremental() %}
     left join planning.issued_cycle as c on c.cycle_date = i.cycle_date and c.is_new
-    left join (
-        select distinct t.item_key, l.stock_location_key as location_key, t.business_date, true as is_touched
-        from {{ ref('int_demand__touched') }} as t
-        inner join {{ ref('dim_location') }} as l using (location_key)
-    ) as t
+    left join (select *, true as is_touched from {{ ref('int_demand__weighed') }}) as t
         on t.item_key = i.item_key and t.location_key = i.location_key and t.business_date = i.business_date
     where (c.is_new or t.is_touched) and {{ to_score('i.business_date') }}
     {% else %}
