@@ -70,12 +70,22 @@ class HeldOut:
         return len(self.sales)
 
     @property
+    def stretch(self) -> np.ndarray:
+        """A number [R], from 0 without a gap, for each series at each origin: days that hang together."""
+        origin = np.unique(self.origin, return_inverse=True)[1]
+        return np.unique(origin * (int(self.series.max(initial=0)) + 1) + self.series, return_inverse=True)[1]
+
+    @property
     def series_week(self) -> np.ndarray:
         """A number [R] for each week ahead of each series at each origin."""
-        origin = np.unique(self.origin, return_inverse=True)[1]
         week = self.lead // 7
-        of_series = origin * (int(self.series.max(initial=0)) + 1) + self.series
-        return of_series * (int(week.max(initial=0)) + 1) + week
+        return self.stretch * (int(week.max(initial=0)) + 1) + week
+
+    def some(self, stretches: int, seed: int) -> HeldOut:
+        """The rows of at most so many stretches, drawn by chance: no week and no sum of days is torn."""
+        stretch = self.stretch
+        drawn = np.random.default_rng(seed).permutation(int(stretch.max(initial=-1)) + 1)[:stretches]
+        return self.take(np.flatnonzero(np.isin(stretch, drawn)))
 
 
 @dataclass
@@ -147,6 +157,7 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
             mine = of_kind & (held.week == week)
             weights[kind, week] = earned_weights(judged.take(mine), allowed, start, seed)
     rng = np.random.default_rng(seed)
+    # Quantiles are of single days, of which those of many stretches tell more than the neighbours of one.
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
     chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))
     lessons = Lessons(correction, weights, units, shapes, levels, edges, chances)
@@ -261,10 +272,9 @@ def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 def learn_dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     """The dependence template under which sums of the blend's paths are right at the held-out origins."""
-    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
-    # Whole stretches, and no more than are used.
-    held = held.take(np.isin(stretch, np.random.default_rng(0).permutation(stretch.max(initial=-1) + 1)[:STRETCHES]))
-    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    # No more than are used.
+    held = held.some(STRETCHES, seed=0)
+    stretch = held.stretch
     mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
     told = quantiles_of(lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size)
     form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
@@ -346,7 +356,8 @@ SCORE_COLUMNS = [
 
 
 def sample(held: HeldOut, seed: int) -> HeldOut:
-    """At most so many rows as scoring needs, the same for each origin."""
+    """About as many rows as scoring needs: learning anew for each origin, it judges whole weeks, too."""
     if held.rows <= _SCORE_ROWS:
         return held
-    return held.take(np.sort(np.random.default_rng(seed).permutation(held.rows)[:_SCORE_ROWS]))
+    stretches = int(held.stretch.max()) + 1
+    return held.some(max(stretches * _SCORE_ROWS // held.rows, 1), seed)
