@@ -129,8 +129,11 @@ def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
     return np.array([name not in LEARNED if kind == SHORT else name != LAUNCH for name in names])
 
 
-def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
-    """Weights and spreads per class and week, calibrated levels per class and band, each drawn towards what all rows together say."""
+def learn(held: HeldOut, names: tuple[str, ...], seed: int, correction: np.ndarray | None = None) -> Lessons:
+    """Weights and spreads per class and week, calibrated levels per class and band, each drawn towards what all rows together say.
+
+    `correction` [M] is learned from `held` unless it is given, as it is where other rows tell it.
+    """
     classes, models = len(CLASSES), len(names)
     weights = np.zeros((classes, WEEKS, models))
     units = np.ones((models + 1, classes, WEEKS))
@@ -138,7 +141,8 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     levels = np.zeros((models + 1, classes, BANDS, len(distribution.LEVELS)))
     edges = np.zeros((models + 1, classes, BANDS - 1))
     regular = held.kind != SHORT
-    correction = np.array([_correction(held, model) ** _LASTING.get(name, 1.0) for model, name in enumerate(names)])
+    if correction is None:
+        correction = np.array([learn_correction(held, model, name) for model, name in enumerate(names)])
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
     # What a model says would be asked for while there was stock: that judges demand without recovering it.
     judged = Judged(held.asked, held.means * held.share, held.origin, held.series_week)
@@ -169,15 +173,16 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     return lessons
 
 
-def _correction(held: HeldOut, model: int) -> float:
-    """Factor on a model's mean for a bias that held from origin to origin, shrunk by how much it varied."""
+def learn_correction(held: HeldOut, model: int, name: str) -> float:
+    """Factor on the mean of the `model`, called `name`, for a bias that held from origin to origin, shrunk by how much it varied."""
     logs = []
     for origin in np.unique(held.origin):
         mine = held.origin == origin
         logs.append(np.log(_ratio(held.drawn[mine], held.means[model, mine])))
     # Neighbouring origins share most of their days: they count as one and a half.
     noise = max(float(np.var(logs)), _LEVEL_NOISE**2) / min(len(logs), 1.5)
-    return float(np.exp(np.mean(logs) * _MODEL_BIAS**2 / (_MODEL_BIAS**2 + noise)))
+    bias = np.mean(logs) * _MODEL_BIAS**2 / (_MODEL_BIAS**2 + noise)
+    return float(np.exp(_LASTING.get(name, 1.0) * bias))
 
 
 def _ratio(actual: np.ndarray, mean: np.ndarray) -> float:

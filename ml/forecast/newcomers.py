@@ -120,11 +120,9 @@ def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[s
     some = _joined([part.some for part in held] + [real.take(real.kind == SHORT)])
     if some.rows:
         # The same correction as everywhere else, launch's own excepted, which no other class uses.
-        corrected = replace(some, means=some.means * lessons.correction[:, None].astype(np.float32))
         only = names.index(LAUNCH)
-        corrected.means[only] = some.means[only]
-        of_short = heldout.learn(corrected, names, seed)
-        lessons.correction[only] = of_short.correction[only]
+        lessons.correction[only] = heldout.learn_correction(some, only, LAUNCH)
+        of_short = heldout.learn(some, names, seed, lessons.correction)
         lessons.weights[SHORT] = of_short.weights[SHORT]
         # Learned models say nothing of series taken for new.
         told = np.flatnonzero([*(name not in LEARNED for name in names), True])

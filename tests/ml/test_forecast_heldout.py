@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from ml.forecast import heldout
+from ml.forecast import heldout, newcomers
 from ml.forecast.heldout import HeldOut
-from ml.forecast.segments import CLASSES
+from ml.forecast.launch import LAUNCH
+from ml.forecast.newcomers import Pretended
+from ml.forecast.segments import CLASSES, SHORT
 
 
 def held_out(
@@ -35,3 +39,18 @@ def test_what_is_scored_of_many_series_are_whole_stretches_of_every_origin(monke
     assert not np.array_equal(few.series, heldout.sample(held, seed=4).series)
     # The same series at two origins has two stretches, and a week of it two numbers.
     assert len(np.unique(few.series_week)) == 2 * len(np.unique(few.stretch))
+
+
+def test_series_taken_for_new_are_corrected_as_all_others_are_and_once():
+    names = ("weekday_profile", LAUNCH)
+    held = held_out(series=100, leads=14)
+    held = replace(held, means=0.6 * held.means)
+    lessons = heldout.learn(held, names, seed=0)
+    assert lessons.correction[0] > 1.1
+    new = replace(held, kind=np.full(held.rows, SHORT))
+    smooth, correction = CLASSES.index("smooth"), lessons.correction[0]
+    newcomers.learn([Pretended(new, new.take(np.zeros(0, int)))], held, lessons, names, seed=0)
+    assert lessons.correction[0] == correction
+    # What is learned from the same days is the same.
+    for learned in (lessons.levels, lessons.units, lessons.shapes):
+        assert np.array_equal(learned[0, SHORT], learned[0, smooth])
