@@ -6,6 +6,7 @@ Does not belong here: the models themselves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -304,13 +305,14 @@ def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:
     return np.array([float(name == default) for name in names])
 
 
-def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
+def score(held: HeldOut, names: tuple[str, ...], learn: Callable[[HeldOut], Lessons]) -> pd.DataFrame:
     """Measures per model and demand class, and per model and week ahead, on held-out days.
 
-    Where there are two origins or more, what scores an origin was learned on the others, so that the blend is not judged
-    on the days it was chosen on. Columns: model, segment, days, wape, wape_in_stock (median against sales, all days and
-    days fully in stock), wape_mean, pinball (per unit sold, days fully in stock), bias_in_stock (mean times in-stock
-    share against what was asked for then), coverage_80 (days fully in stock).
+    `learn` is how lessons are drawn that forecasts are made with. Where there are two origins or more, what scores an origin
+    was learned on the others, so that the blend is not judged on the days it was chosen on. Columns: model, segment, days,
+    wape, wape_in_stock (median against sales, all days and days fully in stock), wape_mean, pinball (per unit sold, days
+    fully in stock), bias_in_stock (mean times in-stock share against what was asked for then), coverage_80 (days fully in
+    stock).
     """
     which = np.unique(held.origin)
     blends = np.zeros(held.rows, np.float32)
@@ -318,7 +320,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
     quantiles = np.zeros((len(names) + 1, held.rows, len(distribution.LEVELS)), np.float32)
     for origin in which:
         mine = held.origin == origin
-        lessons = learn(held.take(~mine) if len(which) > 1 else held, names, seed)
+        lessons = learn(held.take(~mine) if len(which) > 1 else held)
         part = held.take(mine)
         part = replace(part, means=part.means * lessons.correction[:, None].astype(np.float32))
         means[:, mine] = part.means

@@ -61,8 +61,9 @@ def shared(squared: np.ndarray, mean: np.ndarray, spread: Spread) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pretended:
-    """Held-out rows of series taken for new: with `some` days (all models) and with none (`LAUNCH` alone)."""
+    """Held-out rows of series taken for new at an `origin`: with `some` days (all models) and with none (`LAUNCH` alone)."""
 
+    origin: int
     some: HeldOut
     none: HeldOut
 
@@ -111,24 +112,32 @@ def pretend(
             )
         )  # fmt: skip
     only = names.index(LAUNCH)
-    return Pretended(parts[0], replace(parts[1], means=parts[1].means[only : only + 1]))
+    return Pretended(before.days, parts[0], replace(parts[1], means=parts[1].means[only : only + 1]))
 
 
-def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[str, ...], seed: int) -> Lessons:
-    """Write into `lessons` what the class `short` learns from series taken for new and from the `real` short ones; return
-    the lessons of products without a day."""
-    some = _joined([part.some for part in held] + [real.take(real.kind == SHORT)])
-    if some.rows:
-        # The same correction as everywhere else, launch's own excepted, which no other class uses.
-        only = names.index(LAUNCH)
-        lessons.correction[only] = heldout.learn_correction(some, only, LAUNCH)
-        of_short = heldout.learn(some, names, seed, lessons.correction)
-        lessons.weights[SHORT] = of_short.weights[SHORT]
-        # Learned models say nothing of series taken for new.
-        told = np.flatnonzero([*(name not in LEARNED for name in names), True])
-        for name in ("units", "shapes", "levels", "edges", "chances"):
-            getattr(lessons, name)[told, SHORT] = getattr(of_short, name)[told, SHORT]
-    none = _joined([part.none for part in held])
+def learn(held: HeldOut, pretended: list[Pretended], names: tuple[str, ...], seed: int) -> Lessons:
+    """What `held` teaches; of the class `short`, what its rows and series taken for new at the same origins do."""
+    lessons = heldout.learn(held, names, seed)
+    origins = np.unique(held.origin)
+    alike = [part.some for part in pretended if part.origin in origins]
+    some = _joined([*alike, held.take(held.kind == SHORT)])
+    if not some.rows:
+        return lessons
+    # The same correction as everywhere else, launch's own excepted, which no other class uses.
+    only = names.index(LAUNCH)
+    lessons.correction[only] = heldout.learn_correction(some, only, LAUNCH)
+    of_short = heldout.learn(some, names, seed, lessons.correction)
+    lessons.weights[SHORT] = of_short.weights[SHORT]
+    # Learned models say nothing of series taken for new.
+    told = np.flatnonzero([*(name not in LEARNED for name in names), True])
+    for name in ("units", "shapes", "levels", "edges", "chances"):
+        getattr(lessons, name)[told, SHORT] = getattr(of_short, name)[told, SHORT]
+    return lessons
+
+
+def learn_without_a_day(pretended: list[Pretended], seed: int) -> Lessons:
+    """The lessons of products without a day, of `LAUNCH` alone."""
+    none = _joined([part.none for part in pretended])
     return heldout.learn(none, (LAUNCH,), seed) if none.rows else heldout.default_lessons((LAUNCH,))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import pytest
 
 from ml.forecast import heldout, newcomers
-from ml.forecast.heldout import HeldOut
+from ml.forecast.heldout import BLEND, HeldOut
 from ml.forecast.launch import LAUNCH
 from ml.forecast.newcomers import Pretended
 from ml.forecast.segments import CLASSES, SHORT
+
+NAMES = ("weekday_profile", LAUNCH)
 
 
 def held_out(
@@ -41,16 +45,46 @@ def test_what_is_scored_of_many_series_are_whole_stretches_of_every_origin(monke
     assert len(np.unique(few.series_week)) == 2 * len(np.unique(few.stretch))
 
 
+def taken_for_new(held: HeldOut) -> list[Pretended]:
+    """The rows of `held` as if they were of series of some days."""
+    new = replace(held, kind=np.full(held.rows, SHORT))
+    parts = (new.take(new.origin == origin) for origin in np.unique(held.origin))
+    return [Pretended(int(some.origin[0]), some, some.take(np.zeros(0, int))) for some in parts]
+
+
 def test_series_taken_for_new_are_corrected_as_all_others_are_and_once():
-    names = ("weekday_profile", LAUNCH)
     held = held_out(series=100, leads=14)
     held = replace(held, means=0.6 * held.means)
-    lessons = heldout.learn(held, names, seed=0)
-    assert lessons.correction[0] > 1.1
-    new = replace(held, kind=np.full(held.rows, SHORT))
-    smooth, correction = CLASSES.index("smooth"), lessons.correction[0]
-    newcomers.learn([Pretended(new, new.take(np.zeros(0, int)))], held, lessons, names, seed=0)
-    assert lessons.correction[0] == correction
+    lessons = newcomers.learn(held, taken_for_new(held), NAMES, seed=0)
+    assert lessons.correction[0] == heldout.learn(held, NAMES, seed=0).correction[0] > 1.1
     # What is learned from the same days is the same.
     for learned in (lessons.levels, lessons.units, lessons.shapes):
-        assert np.array_equal(learned[0, SHORT], learned[0, smooth])
+        assert np.array_equal(learned[0, SHORT], learned[0, CLASSES.index("smooth")])
+
+
+def test_the_score_of_short_series_is_that_of_the_forecast_they_get():
+    held = held_out(series=100, leads=14)
+    short = held.series < 3  # too few to teach anything themselves
+    held = replace(held, kind=np.where(short, SHORT, held.kind))
+    right = held.means[0] / 1.1
+    held = replace(held, means=np.stack([right, np.where(short, 3, 1) * right]))
+    others = replace(held, means=np.stack([right, 3 * right]))
+    learn = partial(newcomers.learn, pretended=taken_for_new(others), names=NAMES, seed=0)
+    assert learn(held).weights[SHORT, 0].tolist() == [1, 0]
+    scores = heldout.score(held, NAMES, learn).set_index(["segment", "model"])
+    forecast, profile, similar = (scores.loc[("short", name)] for name in (BLEND, *NAMES))
+    assert forecast["wape"] == pytest.approx(profile["wape"], rel=0.1)
+    assert similar["wape"] > 1.2 * forecast["wape"]
+
+
+def test_an_origin_is_scored_by_what_series_taken_for_new_at_the_others_teach():
+    held = held_out(series=100, leads=14)
+    held = replace(held, means=held.means / np.array([[1.1], [0.9]], np.float32))
+    held = replace(held, kind=np.where(held.series < 50, SHORT, held.kind))
+    misled = taken_for_new(held)
+    some = misled[0].some
+    misled[0] = replace(misled[0], some=replace(some, sales=9 * some.sales, asked=9 * some.asked, drawn=9 * some.drawn))
+    lessons = newcomers.learn(held.take(held.origin == misled[1].origin), misled, NAMES, seed=0)
+    other = newcomers.learn(held.take(held.origin == misled[0].origin), misled, NAMES, seed=0)
+    assert lessons.correction[1] == pytest.approx(1, abs=0.05)
+    assert other.correction[1] > 1.1
