@@ -31,7 +31,7 @@ COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
 """Of the list of newcomers: how many `similar` series each was judged by, and what those share with it (`sku`, a static
 column, `location`; empty: nothing but the history)."""
 _SHOWN = (0, 0, 1, 3, 7, 14, 21)
-_SERIES = 1_000
+_SERIES, _OTHERS = 1_000, 2_000
 _DAY = np.dtype("datetime64[D]")
 
 
@@ -71,7 +71,7 @@ class Pretended:
 def pretend(
     before: Panel,
     similar: Similar,
-    simple: Callable[[Panel, Demand], tuple[np.ndarray, np.ndarray]],
+    simple: Callable[[Panel, Demand, np.ndarray], tuple[np.ndarray, np.ndarray]],
     dispersion: tuple[float, float],
     names: tuple[str, ...],
     seen: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
@@ -81,9 +81,9 @@ def pretend(
 ) -> Pretended:
     """Series of the panel `before` an origin as if they were new, beside what they then sold.
 
-    `simple(panel, demand)` gives the means [M, n, H] of the models that need no training and the series' own variance ratios
-    [n]; `seen` are sales, what was asked for, drawn demand and share [N, H] of the
-    days after; `whole` [N].
+    `simple(panel, demand, told)` gives the means [M, n, H] of the models that need no training and of similar products, which
+    say `told` [n, H], and the series' own variance ratios [n]; `seen` are sales, what was asked for, drawn demand and share
+    [N, H] of the days after; `whole` [N].
     """
     sales, asked, drawn, share = seen
     ahead = sales.shape[1]
@@ -93,13 +93,16 @@ def pretend(
     shown = rng.choice(_SHOWN, len(rows))
     alone = (shown == 0) & (rng.random(len(rows)) < 0.5)
     told, squared = similar.forecast(rows, ahead, shown, alone)
-    few = before.select(rows)
+    # As a new product, they are forecast among series with a history, from which the models learn what all have in common.
+    others = np.sort(rng.permutation(len(before.keys))[:_OTHERS])
+    panel, new = before.select(np.concatenate([others, rows])), slice(len(others), None)
     hidden = np.arange(before.days) < before.days - shown[:, None]
-    few = replace(few, sales=np.where(hidden, np.nan, few.sales).astype(np.float32))
-    every, own = simple(few, recover_demand(few.sales, few.share, dispersion))
-    every[names.index(LAUNCH)] = told
+    panel.sales[new][hidden] = np.nan
+    demand = recover_demand(panel.sales, panel.share, dispersion)
+    every, own = simple(panel, demand, np.pad(told, ((len(others), 0), (0, 0))))
+    every, own = every[:, new], own[new]
     factor = widened(squared, told, base, own[:, None])
-    size = distribution.selling_day(few.sales)
+    size = distribution.selling_day(demand.expected[new])
     parts = []
     for chosen in (shown > 0, shown == 0):
         at, lead = np.nonzero(chosen[:, None] & np.isfinite(sales[rows]))

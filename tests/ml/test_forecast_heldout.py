@@ -6,14 +6,20 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ml.forecast import heldout, newcomers
+from ml.demand import recover_demand
+from ml.forecast import BoostedConfig, ForecastConfig, RecurrentConfig, backtest, heldout, newcomers
+from ml.forecast.backtest import as_of, hold_out, means_at
 from ml.forecast.heldout import BLEND, HeldOut
-from ml.forecast.launch import LAUNCH
+from ml.forecast.launch import LAUNCH, study
 from ml.forecast.newcomers import Pretended
+from ml.forecast.panel import Columns, Panel, build_panel
 from ml.forecast.segments import CLASSES, SHORT
+from ml.forecast.statistical import METHODS
 
+CONFIG = ForecastConfig(boosted=BoostedConfig(enabled=False), recurrent=RecurrentConfig(enabled=False))
 NAMES = ("weekday_profile", LAUNCH)
 
 
@@ -88,3 +94,49 @@ def test_an_origin_is_scored_by_what_series_taken_for_new_at_the_others_teach():
     other = newcomers.learn(held.take(held.origin == misled[0].origin), misled, NAMES, seed=0)
     assert lessons.correction[1] == pytest.approx(1, abs=0.05)
     assert other.correction[1] > 1.1
+
+
+DAYS, ORIGIN, AHEAD = 112, 98, 14
+ALL = (*METHODS, LAUNCH)
+
+
+def shop(series: int = 60, seed: int = 0) -> pd.DataFrame:
+    """Levels that differ tenfold, sold in whole units; closed on one day of the week."""
+    rng = np.random.default_rng(seed)
+    mean = 8 * np.exp(rng.normal(0, 0.8, series))[:, None] * np.array([1, 1, 1.2, 1.4, 2, 1.6, 0])[np.arange(DAYS) % 7]
+    index = pd.MultiIndex.from_product(
+        [[f"P{i:02d}" for i in range(series)], pd.date_range("2025-01-06", periods=DAYS)], names=["sku", "date"]
+    )
+    return index.to_frame(index=False).assign(location="S1", quantity=rng.poisson(mean).ravel(), in_stock_share=1.0)
+
+
+def read(frame: pd.DataFrame, availability: str | None = None) -> Panel:
+    return build_panel(frame, None, 0, Columns(availability=availability), CONFIG)
+
+
+def held_out_of(panel: Panel):
+    recovered = recover_demand(panel.sales, panel.share)
+    return hold_out(panel, recovered, [ORIGIN], AHEAD, recovered.dispersion, CONFIG, None, None, ALL, seed=0)
+
+
+def test_a_series_taken_for_new_is_forecast_as_one_that_is(monkeypatch):
+    monkeypatch.setattr(newcomers, "_SHOWN", (3,))
+    panel = read(shop())
+    some = held_out_of(panel)[2][0].some
+    sales = panel.sales.copy()
+    sales[7, : ORIGIN - 3] = np.nan
+    before, demand = as_of(replace(panel, sales=sales), ORIGIN)
+    real = means_at(before, demand, ORIGIN, AHEAD, None, None, ALL, ALL, study(before, demand.asked))[:, 7]
+    mine = some.series == 7
+    for number, name in enumerate(ALL):
+        assert some.means[number, mine] == pytest.approx(real[number], rel=0.1, abs=0.2), name
+
+
+def test_similar_products_are_believed_of_a_series_taken_for_new_as_far_as_its_days_allow(monkeypatch):
+    monkeypatch.setattr(newcomers, "_SHOWN", (0, 3))
+    monkeypatch.setattr(backtest, "OTHER_ORDER", 1.0)
+    panel = read(shop())
+    pretended = held_out_of(panel)[2][0]
+    some = pretended.some
+    assert (some.means[-1] <= panel.sales[some.series, ORIGIN - 3 : ORIGIN].max(1)).all()
+    assert (pretended.none.means > 0).any()
