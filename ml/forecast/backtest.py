@@ -150,7 +150,7 @@ def hold_out(
                 table[:, part.origin : part.origin + ahead]
                 for table in (panel.sales, recovered.asked, drawn_demand, share)
             ),
-            panel.whole, base, seed,
+            base, seed,
         )
         for part in parts
     ]  # fmt: skip
@@ -166,7 +166,7 @@ def hold_out(
         lead=lead,
         kind=together(lambda part: part.kind[part.series]),
         week=segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
-        whole=panel.whole[series],
+        whole=together(lambda part: part.before.whole[part.series]),
         factor=together(
             lambda part: spread_factor(part.demand, base, part.kind, ahead, part.similar)[part.series, part.lead]
         ),

@@ -75,7 +75,6 @@ def pretend(
     dispersion: tuple[float, float],
     names: tuple[str, ...],
     seen: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    whole: np.ndarray,
     base: Spread,
     seed: int,
 ) -> Pretended:
@@ -83,7 +82,7 @@ def pretend(
 
     `simple(panel, demand, told)` gives the means [M, n, H] of the models that need no training and of similar products, which
     say `told` [n, H], and the series' own variance ratios [n]; `seen` are sales, what was asked for, drawn demand and share
-    [N, H] of the days after; `whole` [N].
+    [N, H] of the days after.
     """
     sales, asked, drawn, share = seen
     ahead = sales.shape[1]
@@ -103,6 +102,7 @@ def pretend(
     every, own = every[:, new], own[new]
     factor = widened(squared, told, base, own[:, None])
     size = distribution.selling_day(demand.expected[new])
+    whole = np.where(shown > 0, panel.whole[new], _whole_without_a_day(before))
     parts = []
     for chosen in (shown > 0, shown == 0):
         at, lead = np.nonzero(chosen[:, None] & np.isfinite(sales[rows]))
@@ -111,11 +111,16 @@ def pretend(
             HeldOut(
                 every[:, at, lead], sales[whose, lead], asked[whose, lead], drawn[whose, lead], share[whose, lead],
                 np.full(len(at), before.days), whose, lead, np.full(len(at), SHORT),
-                segments.horizon_week(ahead)[lead], whole[whose], factor[at, lead], size[at],
+                segments.horizon_week(ahead)[lead], whole[at], factor[at, lead], size[at],
             )
         )  # fmt: skip
     only = names.index(LAUNCH)
     return Pretended(before.days, parts[0], replace(parts[1], means=parts[1].means[only : only + 1]))
+
+
+def _whole_without_a_day(panel: Panel) -> bool:
+    """Whether a product without a day is taken to sell whole units: as most series of the `panel` do."""
+    return bool(panel.whole.mean() > 0.5)
 
 
 def learn(held: HeldOut, pretended: list[Pretended], names: tuple[str, ...], seed: int) -> Lessons:
@@ -308,7 +313,7 @@ def forecast_newcomers(
     ahead = panel.dates[panel.days - 1] + 1 + np.arange(horizon)
     factor = widened(squared, mean, base)
     week, kind = np.tile(segments.horizon_week(horizon), count), np.full(count * horizon, SHORT)
-    whole = np.repeat(np.full(count, panel.whole.mean() > 0.5), horizon)
+    whole = np.full(count * horizon, _whole_without_a_day(panel))
     values = heldout.quantiles_of(
         lessons, 0, mean.ravel(), kind, week, factor.ravel(), whole, np.full(mean.size, np.nan), baseline=-1
     )

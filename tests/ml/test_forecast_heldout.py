@@ -140,3 +140,18 @@ def test_similar_products_are_believed_of_a_series_taken_for_new_as_far_as_its_d
     some = pretended.some
     assert (some.means[-1] <= panel.sales[some.series, ORIGIN - 3 : ORIGIN].max(1)).all()
     assert (pretended.none.means > 0).any()
+
+
+def test_whole_units_are_those_of_the_days_before_an_origin(monkeypatch):
+    monkeypatch.setattr(newcomers, "_SHOWN", (0, 3))
+    weighed = ("P00", "P01", "P02", "P03")
+    frame = shop()
+    later = frame["date"] >= frame["date"].min() + pd.Timedelta(days=ORIGIN + 2)
+    frame.loc[frame["sku"].isin(weighed) & later, "quantity"] += 0.25
+    early = frame["date"] == frame["date"].min()
+    frame.loc[frame["sku"].eq("P04") & early, "quantity"] += 0.25
+    held, _, (pretended,) = held_out_of(read(frame))
+    assert np.unique(held.series[~held.whole]).tolist() == [4]
+    # Of what is not seen of a product nothing is known: it is taken for what most are.
+    assert pretended.some.whole.all()
+    assert pretended.none.whole.all()
