@@ -84,20 +84,22 @@ def spread_factor(
     demand: Demand, spread: Spread, kind: np.ndarray, horizon: int, similar: Similar | None
 ) -> np.ndarray:
     """Factor [N, horizon] on the variance that `spread` gives: of the series' own, or of what is not known of a short one."""
-    factor = np.repeat(_own(distribution.own_factor, demand.expected, spread)[:, None], horizon, axis=1)
+    own = _own_ratio(demand, spread)
+    factor = own * distribution.level_doubt(demand.expected[:, -_FACTOR_DAYS:])
+    factor = np.repeat(factor[:, None], horizon, axis=1)
     short = np.flatnonzero(kind == segments.SHORT)
     if similar is not None and len(short):
         mean, squared = similar.forecast(short, horizon)
-        own = _own(distribution.own_ratio, demand.expected[short], spread)
-        factor[short] = newcomers.widened(squared, mean, spread, own[:, None])
+        factor[short] = newcomers.widened(squared, mean, spread, own[short, None])
     return factor
 
 
-def _own(measure, demand: np.ndarray, spread: Spread) -> np.ndarray:
-    recent = demand[:, -_FACTOR_DAYS:]
+def _own_ratio(demand: Demand, spread: Spread) -> np.ndarray:
+    """The variance [N] of each series around its weekday profile against what `spread` expects."""
+    recent = demand.expected[:, -_FACTOR_DAYS:]
     position = (np.arange(recent.shape[1]) - recent.shape[1]) % 7
-    fitted = statistical.weekday_profile(demand, 7)[:, position]
-    return measure(recent, fitted, spread)
+    fitted = statistical.weekday_profile(demand.expected, 7)[:, position]
+    return distribution.own_ratio(recent, fitted, spread)
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,12 @@ def hold_out(
     base = distribution.fit_spread(drawn, means[names.index("weekday_profile")])
     pretended = [
         newcomers.pretend(
-            part.before, part.similar, partial(_simple, horizon=ahead, names=names, spread=base), dispersion, names,
+            part.before, part.similar, partial(_simple, names=names, spread=base), dispersion, names,
             tuple(
                 table[:, part.origin : part.origin + ahead]
                 for table in (panel.sales, recovered.asked, drawn_demand, share)
             ),
-            panel.whole, base, seed,
+            base, seed,
         )
         for part in parts
     ]  # fmt: skip
@@ -164,7 +166,7 @@ def hold_out(
         lead=lead,
         kind=together(lambda part: part.kind[part.series]),
         week=segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
-        whole=panel.whole[series],
+        whole=together(lambda part: part.before.whole[part.series]),
         factor=together(
             lambda part: spread_factor(part.demand, base, part.kind, ahead, part.similar)[part.series, part.lead]
         ),
@@ -173,7 +175,9 @@ def hold_out(
     return held, base, pretended
 
 
-def _simple(panel: Panel, demand: Demand, horizon: int, names: tuple[str, ...], spread: Spread):
-    """What the models that need no training say, [M, N, H], 0 for the others; and the series' own variance [N] against `spread`."""
-    means = means_at(panel, demand, panel.days, horizon, None, None, names, statistical.METHODS)
-    return means, _own(distribution.own_ratio, demand.expected, spread)
+def _simple(panel: Panel, demand: Demand, told: np.ndarray, names: tuple[str, ...], spread: Spread):
+    """What the models that need no training say, [M, N, H], 0 for the learned ones, and `told` [N, H] by similar products, as
+    far as it may be believed; and the series' own variance [N] against `spread`."""
+    means = means_at(panel, demand, panel.days, told.shape[1], None, None, names, statistical.METHODS)
+    means[names.index(LAUNCH)] = np.minimum(told, highest_means(panel, demand)[1][:, None])
+    return means, _own_ratio(demand, spread)

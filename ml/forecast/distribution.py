@@ -79,20 +79,18 @@ def fit_spread(actual: np.ndarray, mean: np.ndarray) -> Spread:
     return Spread(max(slope, 1e-9), float(1 / max(y_mean - slope * x_mean, 1e-3)))
 
 
-def own_factor(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndarray:
-    """Each series' variance [N] around `fitted` [N, W] against what `spread` expects, shrunk towards 1.
-
-    The level of a series with few observed days is itself uncertain: its variance over their number is added.
-    """
-    return own_ratio(demand, fitted, spread) * (1 + _LEVEL_DAYS / np.maximum(np.isfinite(demand).sum(1), 1))
-
-
 def own_ratio(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndarray:
-    """`own_factor` without what the level's uncertainty adds to it."""
+    """Each series' variance [N] around `fitted` [N, W] against what `spread` expects, shrunk towards 1."""
     seen = np.isfinite(demand)
     expected = np.maximum(spread.variance(np.maximum(fitted, _LEAST)), 1e-9)
     ratio = np.where(seen, np.minimum((np.nan_to_num(demand) - fitted) ** 2 / expected, 25), 0.0)
     return np.clip((ratio.sum(1) + _OWN_DAYS) / (seen.sum(1) + _OWN_DAYS), 0.3, 4.0)
+
+
+def level_doubt(demand: np.ndarray) -> np.ndarray:
+    """Factor [N] on the variance of series of which few days of `demand` [N, W] were observed: their level is itself uncertain,
+    by the variance of a day over their number."""
+    return 1 + _LEVEL_DAYS / np.maximum(np.isfinite(demand).sum(1), 1)
 
 
 def selling_day(demand: np.ndarray) -> np.ndarray:

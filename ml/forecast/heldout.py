@@ -6,6 +6,7 @@ Does not belong here: the models themselves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,12 +71,22 @@ class HeldOut:
         return len(self.sales)
 
     @property
+    def stretch(self) -> np.ndarray:
+        """A number [R], from 0 without a gap, for each series at each origin: days that hang together."""
+        origin = np.unique(self.origin, return_inverse=True)[1]
+        return np.unique(origin * (int(self.series.max(initial=0)) + 1) + self.series, return_inverse=True)[1]
+
+    @property
     def series_week(self) -> np.ndarray:
         """A number [R] for each week ahead of each series at each origin."""
-        origin = np.unique(self.origin, return_inverse=True)[1]
         week = self.lead // 7
-        of_series = origin * (int(self.series.max(initial=0)) + 1) + self.series
-        return of_series * (int(week.max(initial=0)) + 1) + week
+        return self.stretch * (int(week.max(initial=0)) + 1) + week
+
+    def some(self, stretches: int, seed: int) -> HeldOut:
+        """The rows of at most so many stretches, drawn by chance: no week and no sum of days is torn."""
+        stretch = self.stretch
+        drawn = np.random.default_rng(seed).permutation(int(stretch.max(initial=-1)) + 1)[:stretches]
+        return self.take(np.flatnonzero(np.isin(stretch, drawn)))
 
 
 @dataclass
@@ -119,8 +130,11 @@ def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:
     return np.array([name not in LEARNED if kind == SHORT else name != LAUNCH for name in names])
 
 
-def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
-    """Weights and spreads per class and week, calibrated levels per class and band, each drawn towards what all rows together say."""
+def learn(held: HeldOut, names: tuple[str, ...], seed: int, correction: np.ndarray | None = None) -> Lessons:
+    """Weights and spreads per class and week, calibrated levels per class and band, each drawn towards what all rows together say.
+
+    `correction` [M] is learned from `held` unless it is given, as it is where other rows tell it.
+    """
     classes, models = len(CLASSES), len(names)
     weights = np.zeros((classes, WEEKS, models))
     units = np.ones((models + 1, classes, WEEKS))
@@ -128,7 +142,8 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     levels = np.zeros((models + 1, classes, BANDS, len(distribution.LEVELS)))
     edges = np.zeros((models + 1, classes, BANDS - 1))
     regular = held.kind != SHORT
-    correction = np.array([_correction(held, model) ** _LASTING.get(name, 1.0) for model, name in enumerate(names)])
+    if correction is None:
+        correction = np.array([learn_correction(held, model, name) for model, name in enumerate(names)])
     held = replace(held, means=held.means * correction[:, None].astype(np.float32))
     # What a model says would be asked for while there was stock: that judges demand without recovering it.
     judged = Judged(held.asked, held.means * held.share, held.origin, held.series_week)
@@ -147,6 +162,7 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
             mine = of_kind & (held.week == week)
             weights[kind, week] = earned_weights(judged.take(mine), allowed, start, seed)
     rng = np.random.default_rng(seed)
+    # Quantiles are of single days, of which those of many stretches tell more than the neighbours of one.
     few = held.take(np.sort(rng.permutation(held.rows)[:_CALIBRATION_ROWS]))
     chances = np.tile(distribution.ALWAYS, (models + 1, classes, 1))
     lessons = Lessons(correction, weights, units, shapes, levels, edges, chances)
@@ -158,15 +174,16 @@ def learn(held: HeldOut, names: tuple[str, ...], seed: int) -> Lessons:
     return lessons
 
 
-def _correction(held: HeldOut, model: int) -> float:
-    """Factor on a model's mean for a bias that held from origin to origin, shrunk by how much it varied."""
+def learn_correction(held: HeldOut, model: int, name: str) -> float:
+    """Factor on the mean of the `model`, called `name`, for a bias that held from origin to origin, shrunk by how much it varied."""
     logs = []
     for origin in np.unique(held.origin):
         mine = held.origin == origin
         logs.append(np.log(_ratio(held.drawn[mine], held.means[model, mine])))
     # Neighbouring origins share most of their days: they count as one and a half.
     noise = max(float(np.var(logs)), _LEVEL_NOISE**2) / min(len(logs), 1.5)
-    return float(np.exp(np.mean(logs) * _MODEL_BIAS**2 / (_MODEL_BIAS**2 + noise)))
+    bias = np.mean(logs) * _MODEL_BIAS**2 / (_MODEL_BIAS**2 + noise)
+    return float(np.exp(_LASTING.get(name, 1.0) * bias))
 
 
 def _ratio(actual: np.ndarray, mean: np.ndarray) -> float:
@@ -261,10 +278,9 @@ def _centred(quantiles: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 def learn_dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     """The dependence template under which sums of the blend's paths are right at the held-out origins."""
-    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
-    # Whole stretches, and no more than are used.
-    held = held.take(np.isin(stretch, np.random.default_rng(0).permutation(stretch.max(initial=-1) + 1)[:STRETCHES]))
-    stretch = np.unique(held.origin * (int(held.series.max(initial=0)) + 1) + held.series, return_inverse=True)[1]
+    # No more than are used.
+    held = held.some(STRETCHES, seed=0)
+    stretch = held.stretch
     mean = lessons.blend(held.means * lessons.correction[:, None].astype(np.float32), held.kind, held.week)
     told = quantiles_of(lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size)
     form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
@@ -289,14 +305,14 @@ def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:
     return np.array([float(name == default) for name in names])
 
 
-def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
+def score(held: HeldOut, names: tuple[str, ...], learn: Callable[[HeldOut], Lessons]) -> pd.DataFrame:
     """Measures per model and demand class, and per model and week ahead, on held-out days.
 
-    Where there are two origins or more, what scores an origin was learned on the others, so that the blend is not judged
-    on the days it was chosen on. Columns: model, segment, days, wape, wape_in_stock (median against sales, all days and
-    days fully in stock), wape_mean, pinball (per unit sold, days fully in stock), bias_in_stock (mean times in-stock
-    share against what was asked for then), bias_of_sales (the same against what was sold then, as issued forecasts are scored),
-    coverage_80 (days fully in stock).
+    `learn` is how lessons are drawn that forecasts are made with. Where there are two origins or more, what scores an origin
+    was learned on the others, so that the blend is not judged on the days it was chosen on. Columns: model, segment, days,
+    wape, wape_in_stock (median against sales, all days and days fully in stock), wape_mean, pinball (per unit sold, days
+    fully in stock), bias_in_stock (mean times in-stock share against what was asked for then), bias_of_sales (the same
+    against what was sold then, as issued forecasts are scored), coverage_80 (days fully in stock).
     """
     which = np.unique(held.origin)
     blends = np.zeros(held.rows, np.float32)
@@ -304,7 +320,7 @@ def score(held: HeldOut, names: tuple[str, ...], seed: int) -> pd.DataFrame:
     quantiles = np.zeros((len(names) + 1, held.rows, len(distribution.LEVELS)), np.float32)
     for origin in which:
         mine = held.origin == origin
-        lessons = learn(held.take(~mine) if len(which) > 1 else held, names, seed)
+        lessons = learn(held.take(~mine) if len(which) > 1 else held)
         part = held.take(mine)
         part = replace(part, means=part.means * lessons.correction[:, None].astype(np.float32))
         means[:, mine] = part.means
@@ -348,7 +364,8 @@ SCORE_COLUMNS = [
 
 
 def sample(held: HeldOut, seed: int) -> HeldOut:
-    """At most so many rows as scoring needs, the same for each origin."""
+    """About as many rows as scoring needs: learning anew for each origin, it judges whole weeks, too."""
     if held.rows <= _SCORE_ROWS:
         return held
-    return held.take(np.sort(np.random.default_rng(seed).permutation(held.rows)[:_SCORE_ROWS]))
+    stretches = int(held.stretch.max()) + 1
+    return held.some(max(stretches * _SCORE_ROWS // held.rows, 1), seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -181,10 +182,11 @@ def _train(
         clock.mark("held-out forecasts", f"{held.rows} series-days from {len(found)} origins")
     # None, too, where all that is sold today began within the days that were held out.
     if held and held.rows:
-        lessons = heldout.learn(held, names, seed)
-        of_newcomers = newcomers.learn(pretended, held, lessons, names, seed)
+        learn = partial(newcomers.learn, pretended=pretended, names=names, seed=seed)
+        lessons = learn(held)
+        of_newcomers = newcomers.learn_without_a_day(pretended, seed)
         clock.mark("blend and calibration")
-        scores = heldout.score(heldout.sample(held, seed), names, seed)
+        scores = heldout.score(heldout.sample(held, seed), names, learn)
         dependence = heldout.learn_dependence(held, lessons)
         clock.mark("scores")
     else:

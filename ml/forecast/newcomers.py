@@ -31,7 +31,7 @@ COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
 """Of the list of newcomers: how many `similar` series each was judged by, and what those share with it (`sku`, a static
 column, `location`; empty: nothing but the history)."""
 _SHOWN = (0, 0, 1, 3, 7, 14, 21)
-_SERIES = 1_000
+_SERIES, _OTHERS = 1_000, 2_000
 _DAY = np.dtype("datetime64[D]")
 
 
@@ -61,8 +61,9 @@ def shared(squared: np.ndarray, mean: np.ndarray, spread: Spread) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pretended:
-    """Held-out rows of series taken for new: with `some` days (all models) and with none (`LAUNCH` alone)."""
+    """Held-out rows of series taken for new at an `origin`: with `some` days (all models) and with none (`LAUNCH` alone)."""
 
+    origin: int
     some: HeldOut
     none: HeldOut
 
@@ -70,19 +71,18 @@ class Pretended:
 def pretend(
     before: Panel,
     similar: Similar,
-    simple: Callable[[Panel, Demand], tuple[np.ndarray, np.ndarray]],
+    simple: Callable[[Panel, Demand, np.ndarray], tuple[np.ndarray, np.ndarray]],
     dispersion: tuple[float, float],
     names: tuple[str, ...],
     seen: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    whole: np.ndarray,
     base: Spread,
     seed: int,
 ) -> Pretended:
     """Series of the panel `before` an origin as if they were new, beside what they then sold.
 
-    `simple(panel, demand)` gives the means [M, n, H] of the models that need no training and the series' own variance ratios
-    [n]; `seen` are sales, what was asked for, drawn demand and share [N, H] of the
-    days after; `whole` [N].
+    `simple(panel, demand, told)` gives the means [M, n, H] of the models that need no training and of similar products, which
+    say `told` [n, H], and the series' own variance ratios [n]; `seen` are sales, what was asked for, drawn demand and share
+    [N, H] of the days after.
     """
     sales, asked, drawn, share = seen
     ahead = sales.shape[1]
@@ -92,13 +92,17 @@ def pretend(
     shown = rng.choice(_SHOWN, len(rows))
     alone = (shown == 0) & (rng.random(len(rows)) < 0.5)
     told, squared = similar.forecast(rows, ahead, shown, alone)
-    few = before.select(rows)
+    # As a new product, they are forecast among series with a history, from which the models learn what all have in common.
+    others = np.sort(rng.permutation(len(before.keys))[:_OTHERS])
+    panel, new = before.select(np.concatenate([others, rows])), slice(len(others), None)
     hidden = np.arange(before.days) < before.days - shown[:, None]
-    few = replace(few, sales=np.where(hidden, np.nan, few.sales).astype(np.float32))
-    every, own = simple(few, recover_demand(few.sales, few.share, dispersion))
-    every[names.index(LAUNCH)] = told
+    panel.sales[new][hidden] = np.nan
+    demand = recover_demand(panel.sales, panel.share, dispersion)
+    every, own = simple(panel, demand, np.pad(told, ((len(others), 0), (0, 0))))
+    every, own = every[:, new], own[new]
     factor = widened(squared, told, base, own[:, None])
-    size = distribution.selling_day(few.sales)
+    size = distribution.selling_day(demand.expected[new])
+    whole = np.where(shown > 0, panel.whole[new], _whole_without_a_day(before))
     parts = []
     for chosen in (shown > 0, shown == 0):
         at, lead = np.nonzero(chosen[:, None] & np.isfinite(sales[rows]))
@@ -107,30 +111,41 @@ def pretend(
             HeldOut(
                 every[:, at, lead], sales[whose, lead], asked[whose, lead], drawn[whose, lead], share[whose, lead],
                 np.full(len(at), before.days), whose, lead, np.full(len(at), SHORT),
-                segments.horizon_week(ahead)[lead], whole[whose], factor[at, lead], size[at],
+                segments.horizon_week(ahead)[lead], whole[at], factor[at, lead], size[at],
             )
         )  # fmt: skip
     only = names.index(LAUNCH)
-    return Pretended(parts[0], replace(parts[1], means=parts[1].means[only : only + 1]))
+    return Pretended(before.days, parts[0], replace(parts[1], means=parts[1].means[only : only + 1]))
 
 
-def learn(held: list[Pretended], real: HeldOut, lessons: Lessons, names: tuple[str, ...], seed: int) -> Lessons:
-    """Write into `lessons` what the class `short` learns from series taken for new and from the `real` short ones; return
-    the lessons of products without a day."""
-    some = _joined([part.some for part in held] + [real.take(real.kind == SHORT)])
-    if some.rows:
-        # The same correction as everywhere else, launch's own excepted, which no other class uses.
-        corrected = replace(some, means=some.means * lessons.correction[:, None].astype(np.float32))
-        only = names.index(LAUNCH)
-        corrected.means[only] = some.means[only]
-        of_short = heldout.learn(corrected, names, seed)
-        lessons.correction[only] = of_short.correction[only]
-        lessons.weights[SHORT] = of_short.weights[SHORT]
-        # Learned models say nothing of series taken for new.
-        told = np.flatnonzero([*(name not in LEARNED for name in names), True])
-        for name in ("units", "shapes", "levels", "edges", "chances"):
-            getattr(lessons, name)[told, SHORT] = getattr(of_short, name)[told, SHORT]
-    none = _joined([part.none for part in held])
+def _whole_without_a_day(panel: Panel) -> bool:
+    """Whether a product without a day is taken to sell whole units: as most series of the `panel` do."""
+    return bool(panel.whole.mean() > 0.5)
+
+
+def learn(held: HeldOut, pretended: list[Pretended], names: tuple[str, ...], seed: int) -> Lessons:
+    """What `held` teaches; of the class `short`, what its rows and series taken for new at the same origins do."""
+    lessons = heldout.learn(held, names, seed)
+    origins = np.unique(held.origin)
+    alike = [part.some for part in pretended if part.origin in origins]
+    some = _joined([*alike, held.take(held.kind == SHORT)])
+    if not some.rows:
+        return lessons
+    # The same correction as everywhere else, launch's own excepted, which no other class uses.
+    only = names.index(LAUNCH)
+    lessons.correction[only] = heldout.learn_correction(some, only, LAUNCH)
+    of_short = heldout.learn(some, names, seed, lessons.correction)
+    lessons.weights[SHORT] = of_short.weights[SHORT]
+    # Learned models say nothing of series taken for new.
+    told = np.flatnonzero([*(name not in LEARNED for name in names), True])
+    for name in ("units", "shapes", "levels", "edges", "chances"):
+        getattr(lessons, name)[told, SHORT] = getattr(of_short, name)[told, SHORT]
+    return lessons
+
+
+def learn_without_a_day(pretended: list[Pretended], seed: int) -> Lessons:
+    """The lessons of products without a day, of `LAUNCH` alone."""
+    none = _joined([part.none for part in pretended])
     return heldout.learn(none, (LAUNCH,), seed) if none.rows else heldout.default_lessons((LAUNCH,))
 
 
@@ -298,7 +313,7 @@ def forecast_newcomers(
     ahead = panel.dates[panel.days - 1] + 1 + np.arange(horizon)
     factor = widened(squared, mean, base)
     week, kind = np.tile(segments.horizon_week(horizon), count), np.full(count * horizon, SHORT)
-    whole = np.repeat(np.full(count, panel.whole.mean() > 0.5), horizon)
+    whole = np.full(count * horizon, _whole_without_a_day(panel))
     values = heldout.quantiles_of(
         lessons, 0, mean.ravel(), kind, week, factor.ravel(), whole, np.full(mean.size, np.nan), baseline=-1
     )
