@@ -12,12 +12,14 @@ from itertools import pairwise
 import numpy as np
 
 from ml.forecast.distribution import Spread
-from ml.forecast.effects import shrunk
+from ml.forecast.effects import pooled, shrunk, variance_between
 
 SETTLED = 28
 """Days after which a launch is over."""
 _LEAST_SETTLED = 14
 _LEAST_LAUNCHES = 5
+# Launches that differ by more than twice what they settle at are not told apart.
+_MOST_BETWEEN = 4.0
 _BINS = np.array([0, 1, 2, 4, 7, 10, 14, 21, SETTLED])
 
 
@@ -48,8 +50,8 @@ class Curve:
 def learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: float) -> Curve:
     """The launch curve from series that began inside the history and were seen to settle.
 
-    At each span of ages, the ratios of the launches to what they settled at are pooled by random effects (DerSimonian &
-    Laird 1986), which gives their mean, its error and the variance between launches; the mean is then drawn to 1.
+    At each span of ages, the ratios of the launches to what they settled at are pooled by random effects, which gives
+    their mean, its error and the variance between launches; the mean is then drawn to 1.
     """
     after = age >= SETTLED
     total, days = np.where(after, sold, 0.0).sum(1), np.where(after, exposure, 0.0).sum(1)
@@ -69,7 +71,7 @@ def learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: flo
         ratio[use, span] = np.minimum(top[use] / mean[use], 10.0)
         # Both the days and the level that they are set against err.
         noise[use, span] = phi[use] / mean[use] + phi[use] / total[rows][use]
-    mean, error, between = _pooled(ratio, noise)
+    mean, error, between = _of_launches(ratio, noise)
     mean = np.maximum(1 + shrunk(mean - 1, error), 0.05)
     by_column = []
     for column, size in zip(static, sizes, strict=True):
@@ -79,7 +81,7 @@ def learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: flo
         for code in np.unique(own[own >= 0]):
             mine = own == code
             if mine.sum() >= _LEAST_LAUNCHES:
-                part, part_error, _ = _pooled(ratio[mine], noise[mine])
+                part, part_error, _ = _of_launches(ratio[mine], noise[mine])
                 deviation[code], error_of[code] = part / mean - 1, part_error / mean**2
         ratios = np.maximum(1 + shrunk(deviation, error_of), 0.05)
         by_column.append(np.repeat(ratios, np.diff(_BINS), axis=1))
@@ -88,16 +90,9 @@ def learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: flo
     return Curve(np.repeat(mean, spans), np.repeat(between / mean**2, spans), tuple(by_column), len(rows))
 
 
-def _pooled(ratio: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random-effects mean of each column, its error variance (infinite without a row) and the variance between rows."""
-    weight = 1 / noise
-    total = np.maximum(weight.sum(0), 1e-12)
-    mean = (weight * ratio).sum(0) / total
-    count = (weight > 0).sum(0)
-    excess = (weight * (ratio - mean) ** 2).sum(0) - np.maximum(count - 1, 0)
-    between = np.maximum(excess / np.maximum(total - (weight**2).sum(0) / total, 1e-12), 0.0)
-    between = np.where(count > 1, np.minimum(between, 4.0), 0.0)
-    weight = np.where(np.isfinite(noise), 1 / (np.where(np.isfinite(noise), noise, 1.0) + between), 0.0)
-    total = weight.sum(0)
-    mean = np.where(total > 0, (weight * ratio).sum(0) / np.maximum(total, 1e-12), 1.0)
-    return mean, np.where(total > 0, 1 / np.maximum(total, 1e-12), np.inf), between
+def _of_launches(ratio: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the ratios of launches [L, A] at each age: their mean, 1 where none tells, its error variance and the variance between
+    launches."""
+    between = np.minimum(variance_between(ratio.T, noise.T), _MOST_BETWEEN)
+    mean, error = pooled(ratio.T, noise.T, between)
+    return np.where(np.isfinite(error), mean, 1.0), error, between

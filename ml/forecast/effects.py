@@ -1,11 +1,12 @@
-"""Crossed random effects: what each group of series adds to the log of their level, and how sure that is.
+"""Random effects: what estimates of differing certainty say together, and how far each of them is to be believed.
 
-Belongs here: drawing estimates to 0 as far as their evidence is thin. Does not belong here: which series are grouped by what,
-and what is made of the effects (`ml.forecast.launch`, whose equation (1) this fits).
+Belongs here: pooling estimates whose truths vary, drawing them to 0 as far as their evidence is thin, and the crossed effects
+of groups on the log of a level. Does not belong here: which series are grouped by what, and what is made of the effects
+(`ml.forecast.launch`, whose equation (1) is fitted here).
 
-Effects and variances are found by variational expectation-maximisation; each effect is a mean over its series, drawn
-towards 0 as far as its own evidence is thin (empirical Bayes: Robinson 1991, That BLUP is a Good Thing; Gelman & Hill 2007,
-chapter 13).
+Crossed effects and their variances are found by variational expectation-maximisation; each effect is a mean over its series,
+drawn towards 0 as far as its own evidence is thin (empirical Bayes: Robinson 1991, That BLUP is a Good Thing; Gelman & Hill
+2007, chapter 13).
 """
 
 from __future__ import annotations
@@ -17,6 +18,32 @@ import numpy as np
 _ROUNDS = 40
 # The variance of log-levels where there are no two to tell it by.
 _UNHEARD = 4.0
+
+
+def variance_between(estimate: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The variance tau^2 [...] of the truths behind estimates [..., n] with error variances `noise`, by the method of moments:
+
+        tau^2 = max(sum w (x - m)^2 - (n - 1), 0) / (sum w - sum w^2 / sum w),   w = 1 / noise,   m = sum w x / sum w
+
+    (DerSimonian & Laird 1986). An estimate with infinite noise says nothing; of fewer than two others tau^2 is 0.
+    """
+    weight = 1 / noise
+    total = np.maximum(weight.sum(-1), 1e-12)
+    mean = (weight * estimate).sum(-1) / total
+    count = (weight > 0).sum(-1)
+    excess = (weight * (estimate - mean[..., None]) ** 2).sum(-1) - (count - 1)
+    between = np.maximum(excess, 0.0) / np.maximum(total - (weight**2).sum(-1) / total, 1e-12)
+    return np.where(count > 1, between, 0.0)
+
+
+def pooled(estimate: np.ndarray, noise: np.ndarray, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and error variance [...] of estimates [..., n] with error variances `noise` of truths that vary by `between` [...];
+    0 and infinite where no estimate says anything."""
+    weight = 1 / (noise + between[..., None])
+    total = weight.sum(-1)
+    some = total > 0
+    safe = np.where(some, total, 1.0)
+    return (weight * estimate).sum(-1) / safe, np.where(some, 1 / safe, np.inf)
 
 
 def shrunk(estimate: np.ndarray, noise: np.ndarray) -> np.ndarray:

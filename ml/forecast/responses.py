@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.forecast.distribution import Spread
-from ml.forecast.effects import shrunk
+from ml.forecast.effects import pooled, shrunk, variance_between
 
 # A column of more values is a measure such as a temperature, of which a factor for each would be noise.
 _MOST_VALUES = 12
@@ -97,14 +97,8 @@ def _factors(top: np.ndarray, low: np.ndarray, error: np.ndarray) -> np.ndarray:
     ratio = np.where(days, top / np.maximum(low, 1e-9), 0.0)
     noise = np.where(days, np.maximum(error, 1e-12) / np.maximum(low, 1e-9) ** 2, np.inf)
     usual = int(low.sum(1).argmax())
-    weight = 1 / noise[usual]
-    centre = (weight * ratio[usual]).sum() / weight.sum()
-    excess = (weight * (ratio[usual] - centre) ** 2).sum() - max(int(days[usual].sum()) - 1, 0)
-    between = max(excess / max(weight.sum() - (weight**2).sum() / weight.sum(), 1e-12), 0.0)
-    weight = 1 / (noise + between)
-    total = weight.sum(1)
-    mean = (weight * ratio).sum(1) / np.maximum(total, 1e-12)
-    drawn = 1 + shrunk(mean - 1, 1 / np.maximum(total, 1e-12))
+    mean, error_of = pooled(ratio, noise, variance_between(ratio[usual], noise[usual]))
+    drawn = 1 + shrunk(mean - 1, error_of)
     expected = low.sum(1)
     never = (top.sum(1) == 0) & (expected**2 > _NO_CHANCE * np.maximum(error.sum(1), 1e-12))
     return np.where(never, 0.0, np.clip(drawn, 0.0, _HIGHEST))
