@@ -53,10 +53,10 @@ def even_weights(judged: Judged, learned: np.ndarray, seed: int = 0) -> np.ndarr
     if not second:
         return weights
     judged = _usable(judged, seed)
-    of_days, of_weeks = _loss_of_days(judged, learned), _loss_of_weeks(judged, learned)
+    loss = _loss(judged, learned)
     shares = np.arange(11) / 10
     blends = ((1 - share) * judged.means[first] + share * judged.means[second[0]] for share in shares)
-    losses = np.array([of_days(mean) + of_weeks(mean) for mean in blends])
+    losses = np.array([loss(mean) for mean in blends])
     open_ones = shares[losses <= losses.min() + _OPEN * abs(losses.min())]
     share = open_ones[np.abs(open_ones - 0.5).argmin()]
     weights[first], weights[second[0]] = 1 - share, share
@@ -88,6 +88,13 @@ def earned_weights(judged: Judged, allowed: np.ndarray, start: np.ndarray, seed:
     return weights
 
 
+def relative_loss(judged: Judged, seed: int = 0) -> float:
+    """The loss by which `even_weights` shares, of the second of two models, that of the first being 1."""
+    judged = _usable(judged, seed)
+    loss = _loss(judged, np.array([True, False]))
+    return loss(judged.means[1]) / loss(judged.means[0])
+
+
 def _usable(judged: Judged, seed: int) -> Judged:
     """As many whole weeks as are needed, and no mean so small that one sale would decide everything."""
     if len(judged.actual) > _MOST_ROWS:
@@ -95,6 +102,12 @@ def _usable(judged: Judged, seed: int) -> Judged:
         judged = judged.take(np.flatnonzero(lot[judged.week] < _MOST_ROWS / len(judged.actual)))
     floor = 1e-3 * max(float(judged.actual.mean()), 1e-9)
     return replace(judged, means=np.maximum(judged.means, floor).astype(np.float64))
+
+
+def _loss(judged: Judged, models: np.ndarray) -> Loss:
+    """The loss of a mean [n] by days and by weeks, 3 for the average of `models` [M]."""
+    of_days, of_weeks = _loss_of_days(judged, models), _loss_of_weeks(judged, models)
+    return lambda mean: of_days(mean) + of_weeks(mean)
 
 
 def _loss_of_days(judged: Judged, models: np.ndarray) -> Loss:

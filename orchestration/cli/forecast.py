@@ -49,6 +49,9 @@ def forecast(
         typer.Option(help="Where to write what each driver contributes to each day's blended mean, .parquet or .csv"),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with parameters (see ForecastConfig)")] = None,
+    tune: Annotated[
+        float, typer.Option(min=0, help="Minutes to look for better parameters first, on days held out of the history")
+    ] = 0,
     artefacts: Annotated[Path | None, typer.Option(help="New folder to keep the trained model in")] = None,
     seed: Annotated[int, typer.Option(help="The same seed and file give the same forecast")] = 0,
 ) -> None:
@@ -75,21 +78,24 @@ def forecast(
                 raise ForecastError(f"The column {min(both)} comes with --country; leave it out of --known-future.")
             days, ahead, notes = with_calendar.history, with_calendar.future, (*notes, *with_calendar.notes)
             told += with_calendar.names
-        result = run(
-            days,
-            ahead,
-            horizon=horizon,
-            known_future=told,
-            past_only=_names(past_only),
-            static=_names(static),
-            availability=availability or None,
-            newcomers=new,
-            config=_config(config),
-            sales=sales,
-            artefacts=artefacts,
-            seed=seed,
-            progress=lambda step: typer.echo(f"  {step}", err=True),
-        )
+        parameters = _config(config)
+        common = {
+            "horizon": horizon,
+            "known_future": told,
+            "past_only": _names(past_only),
+            "static": _names(static),
+            "availability": availability or None,
+            "seed": seed,
+            "progress": lambda step: typer.echo(f"  {step}", err=True),
+        }
+        if tune:
+            from ml.forecast.tuning import tune as search
+
+            tuned = search(days, seconds=60 * tune, config=parameters, **common)
+            parameters, notes = tuned.config, (*notes, *(choice.says() for choice in tuned.choices))
+            if tuned.changed:
+                typer.echo(f"Put this into --config to use it again:\n\n{tuned.as_yaml()}")
+        result = run(days, ahead, newcomers=new, config=parameters, sales=sales, artefacts=artefacts, **common)
         _write(result.forecasts, out)
         if explain:
             _write(parts_of(result.model, days, ahead, horizon, newcomers=new), explain)

@@ -98,6 +98,41 @@ def register(
             for date, day in islice(parts.groupby("date"), days):
                 say.print(f"  {date:%a %Y-%m-%d}  {sentence(day)}", markup=False, soft_wrap=True)
 
+    @models.command("tune")
+    def tune_models(
+        minutes: Annotated[float, typer.Option(min=0.1, help="Time to take; half of it is the trees'")] = 20,
+    ) -> None:
+        """Looks for better parameters of the models on days held out of the history, and says what to put into forecast.yaml."""
+        from ml.forecast import ForecastError
+        from ml.forecast.tuning import tune
+        from orchestration.planning.covariates import columns_of
+        from orchestration.planning.forecasting import read_forecast_config
+        from orchestration.planning.history import next_morning, read_demand
+
+        with application() as running:
+            path = running.settings.home / "forecast.yaml"
+            config = read_forecast_config(path)
+            today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
+            with running.warehouse.connect() as db:
+                morning = next_morning(db, today)
+                data = read_demand(db, morning, config.features) if morning else None
+            if data is None:
+                raise PermanentError("There is no demand to tune on yet; run `stockflow run daily_planning_job`.")
+            columns = columns_of(data.history)
+            try:
+                tuned = tune(
+                    data.history, horizon=HORIZON_DAYS, seconds=60 * minutes, known_future=columns.known_future,
+                    past_only=columns.past_only, static=columns.static, availability=columns.availability, config=config,
+                    progress=lambda step: say.print(f"  {step}", markup=False, soft_wrap=True),
+                )  # fmt: skip
+            except ForecastError as error:
+                raise PermanentError(str(error)) from error
+            for choice in tuned.choices:
+                say.print(choice.says(), markup=False, soft_wrap=True)
+            if tuned.changed:
+                say.print(f"Put this into {path}; the next training uses it, and its model has to earn its place:\n")
+                say.print(tuned.as_yaml(), markup=False, soft_wrap=True)
+
     @models.command("use")
     def use(model: str, token: Token = None) -> None:
         """Puts a model into use; the next cycle forecasts with it. Needs the role planner."""

@@ -254,6 +254,14 @@ def test_a_forecast_is_explained_in_words(story):
     assert str(nowhere) == "Of the location 'Atlantis' there is none (see marts.dim_location)."
 
 
+def test_models_are_tuned_on_the_history_of_the_home(story):
+    commands = typer.Typer()
+    model_commands.register(commands, lambda: contextlib.nullcontext(story.home.app), lambda: None)
+    told = CliRunner().invoke(commands, ["models", "tune", "--minutes", "0.1"])
+    assert told.exit_code == 0, (told.output, told.exception)
+    assert any(line.startswith("xgboost: ") for line in told.output.splitlines())
+
+
 def test_each_approved_document_is_in_the_erp_once_whatever_was_lost(story):
     assert len(story.documents) > 2
     assert set(story.after_delivery.values()) == {"sent"}
