@@ -81,11 +81,12 @@ def _on_shelf(panel: Panel) -> np.ndarray:
 
 
 def spread_factor(
-    demand: Demand, spread: Spread, kind: np.ndarray, horizon: int, similar: Similar | None
+    expected: np.ndarray, spread: Spread, kind: np.ndarray, horizon: int, similar: Similar | None
 ) -> np.ndarray:
-    """Factor [N, horizon] on the variance that `spread` gives: of the series' own, or of what is not known of a short one."""
-    own = _own_ratio(demand, spread)
-    factor = own * distribution.level_doubt(demand.expected[:, -_FACTOR_DAYS:])
+    """Factor [N, horizon] on the variance that `spread` gives: of the series' own, by its `expected` demand [N, T], or of what
+    is not known of a short one."""
+    own = _own_ratio(expected, spread)
+    factor = own * distribution.level_doubt(expected[:, -_FACTOR_DAYS:])
     factor = np.repeat(factor[:, None], horizon, axis=1)
     short = np.flatnonzero(kind == segments.SHORT)
     if similar is not None and len(short):
@@ -94,22 +95,22 @@ def spread_factor(
     return factor
 
 
-def _own_ratio(demand: Demand, spread: Spread) -> np.ndarray:
+def _own_ratio(expected: np.ndarray, spread: Spread) -> np.ndarray:
     """The variance [N] of each series around its weekday profile against what `spread` expects."""
-    recent = demand.expected[:, -_FACTOR_DAYS:]
+    recent = expected[:, -_FACTOR_DAYS:]
     position = (np.arange(recent.shape[1]) - recent.shape[1]) % 7
-    fitted = statistical.weekday_profile(demand.expected, 7)[:, position]
+    fitted = statistical.weekday_profile(expected, 7)[:, position]
     return distribution.own_ratio(recent, fitted, spread)
 
 
 @dataclass(frozen=True)
 class _AtOrigin:
-    """What was known after `origin` days, the demand class `kind` [N] of the series then, and the R days after it that are
-    judged, by `series` and `lead` [R], with what the models said of them, `means` [M, R]."""
+    """What was known after `origin` days, `expected` demand [N, origin] and the class `kind` [N] of the series among it, and the
+    R days after it that are judged, by `series` and `lead` [R], with what the models said of them, `means` [M, R]."""
 
     origin: int
     before: Panel
-    demand: Demand
+    expected: np.ndarray
     similar: Similar
     kind: np.ndarray
     series: np.ndarray
@@ -136,7 +137,7 @@ def hold_out(
         # A series that has not begun has nothing to be judged by.
         series, lead = np.nonzero(panel.seen[:, origin : origin + ahead] & (panel.first < origin)[:, None])
         kind = segments.demand_class(demand.expected, config.min_days)
-        parts.append(_AtOrigin(origin, before, demand, similar, kind, series, lead, means[:, series, lead]))
+        parts.append(_AtOrigin(origin, before, demand.expected, similar, kind, series, lead, means[:, series, lead]))
 
     def together(of) -> np.ndarray:
         return np.concatenate([of(part) for part in parts], axis=-1)
@@ -168,9 +169,9 @@ def hold_out(
         week=segments.horizon_week(int(lead.max(initial=0)) + 1)[lead],
         whole=together(lambda part: part.before.whole[part.series]),
         factor=together(
-            lambda part: spread_factor(part.demand, base, part.kind, ahead, part.similar)[part.series, part.lead]
+            lambda part: spread_factor(part.expected, base, part.kind, ahead, part.similar)[part.series, part.lead]
         ),
-        size=together(lambda part: distribution.selling_day(part.demand.expected)[part.series]),
+        size=together(lambda part: distribution.selling_day(part.expected)[part.series]),
     )
     return held, base, pretended
 
@@ -180,4 +181,4 @@ def _simple(panel: Panel, demand: Demand, told: np.ndarray, names: tuple[str, ..
     far as it may be believed; and the series' own variance [N] against `spread`."""
     means = means_at(panel, demand, panel.days, told.shape[1], None, None, names, statistical.METHODS)
     means[names.index(LAUNCH)] = np.minimum(told, highest_means(panel, demand)[1][:, None])
-    return means, _own_ratio(demand, spread)
+    return means, _own_ratio(demand.expected, spread)

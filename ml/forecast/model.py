@@ -167,7 +167,7 @@ def _train(
         if config.recurrent.enabled and sample:
             held_recurrent = fit_recurrent(before, demand.expected, sample, horizon, config.recurrent, seed)
             clock.mark("lstm for held-out days")
-        del sample
+        del sample, before, demand
     names = (
         *statistical.METHODS,
         *(["xgboost"] if held_boosted else []),
@@ -276,7 +276,7 @@ def _predict(
         study(panel, demand.asked) if new is not None or (kind == segments.SHORT).any() or LAUNCH in wanted else None
     )
     means = means_of(model, panel, demand, horizon, wanted, similar)
-    factor = spread_factor(demand, model.base_spread, kind, horizon, similar)
+    factor = spread_factor(demand.expected, model.base_spread, kind, horizon, similar)
     frame = forecast_frame(model, panel, demand, means, kind, factor, horizon, wanted, similar)
     notes = panel.notes
     if new is not None:

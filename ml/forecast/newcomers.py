@@ -274,30 +274,31 @@ def outlook(similar: Similar, newcomers: Newcomers, lessons: Lessons, horizon: i
 
 
 def _known_ahead(panel: Panel, keys: pd.DataFrame, horizon: int) -> np.ndarray:
-    """The known-future columns [K, n, H] of newcomers: as their own rows of the future table say, else what all series of
-    the place share on that day in a column in which those of a place always agree (opening days, say), else what all series
-    share (the calendar). NaN where neither tells."""
+    """The known-future columns [K, n, H] of newcomers: as their own rows of the future table say, else as all series of the
+    place do, else as all series do; NaN where none tells."""
     known = np.full((len(panel.columns.known_future), len(keys), horizon), np.nan, np.float32)
     if panel.future is None:
         return known
     fill_future(known, panel.future, keys, panel.dates[panel.days - 1], panel.columns)
     ahead = panel.known[:, :, panel.days : panel.days + horizon]
-    for by in (panel.keys["location"].to_numpy(), np.zeros(len(panel.keys))):
-        whose = keys["location"].to_numpy() if by.dtype == object else np.zeros(len(keys))
-        places, code = np.unique(by, return_inverse=True)
-        at = np.minimum(np.searchsorted(places, whose), len(places) - 1)
-        found = places[at] == whose
-        for number, told in enumerate(ahead):
-            low, high = np.full((len(places), horizon), np.inf), np.full((len(places), horizon), -np.inf)
-            np.fmin.at(low, code, told)
-            np.fmax.at(high, code, told)
-            # Of one series nobody can say whether its day is the place's.
-            several = (np.bincount(code) > 1)[:, None] & np.isfinite(low)
-            if several.any() and (low == high)[several].all():
-                shared_value = np.where(several, low, np.nan)[at]
-                own = known[number]
-                known[number] = np.where(np.isnan(own) & found[:, None], shared_value, own)
+    places = pd.Index(panel.keys["location"].unique())
+    by_place = [places.get_indexer(table["location"]) for table in (panel.keys, keys)]
+    as_one = [np.zeros(len(table), int) for table in (panel.keys, keys)]
+    for own, column in zip(known, ahead, strict=True):
+        for of_series, of_newcomers in (by_place, as_one):
+            told = np.where((of_newcomers >= 0)[:, None], _agreed(column, of_series)[of_newcomers], np.nan)
+            own[:] = np.where(np.isnan(own), told, own)
     return known
+
+
+def _agreed(column: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """What all series of a group share on a day, [groups, H], of a known-future `column` [N, H] with each series' `group` [N];
+    NaN where nothing is known, and everywhere for a column in which those of any group ever differ, such as a discount."""
+    days = pd.DataFrame(column).groupby(group)
+    low, high = days.min().to_numpy(), days.max().to_numpy()
+    # Of one series nobody can say whether its day is the group's.
+    several = (np.bincount(group) > 1)[:, None]
+    return np.where(several & ~(several & (low < high)).any(), low, np.nan)
 
 
 def forecast_newcomers(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.config import ForecastConfig
+from ml.forecast.doubted import Doubted, said
 from ml.forecast.errors import ForecastError
 from ml.forecast.spikes import Usual, beyond_others, cut_spikes, usual_days
 from ml.phantom import phantom_days
@@ -44,7 +45,8 @@ class Panel:
     share or None; `share` is the same where demand is recovered by it, None otherwise. `known`: [K, N, T + H]. `past`: [P, N, T]. `static`: [S, N] codes, -1 where not known. `first`: [N]
     index of the first observed day. `whole`: [N] whether a series sells whole units. `notes`: what was cleaned. `whole_keys`: the keys that were numbers in the file.
     `left_out`: sku, location and reason of series of the file that are not among the N. `future`: the rows of the future
-    table, of any series, with the K columns; None without one.
+    table, of any series, with the K columns; None without one. `doubted`: what the file says of days that are not believed;
+    None at a held-out origin.
     """
 
     keys: pd.DataFrame
@@ -62,6 +64,7 @@ class Panel:
     whole_keys: tuple[str, ...] = ()
     left_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*_KEY, "reason"]))
     future: pd.DataFrame | None = None
+    doubted: Doubted | None = None
 
     @property
     def days(self) -> int:
@@ -94,18 +97,23 @@ class Panel:
             known=self.known[:, rows],
             past=self.past[:, rows],
             static=self.static[:, rows],
+            doubted=None if self.doubted is None else self.doubted.select(rows),
         )  # fmt: skip
 
     def until(self, day: int, horizon: int) -> Panel:
         """The panel as it was known after `day` days: what the models may see at a held-out origin."""
+        sales, stocked = self.doubted.sales_until(day, self.sales), None
+        if self.stocked is not None:
+            stocked = self.doubted.stocked_until(day, sales, self.stocked, _places(self.keys))
         return replace(
             self,
             dates=self.dates[: day + horizon],
-            sales=self.sales[:, :day],
-            stocked=None if self.stocked is None else self.stocked[:, :day],
+            sales=sales,
+            stocked=stocked,
             known=self.known[:, :, : day + horizon],
             past=self.past[:, :, :day],
             horizon=horizon,
+            doubted=None,
         )
 
 
@@ -143,6 +151,7 @@ def build_panel(
         quantity, keys, sales = quantity[believed], keys[~beyond].reset_index(drop=True), sales[~beyond]
         usual = Usual(usual.days[~beyond], usual.mean[~beyond], usual.median[~beyond])
     cut, high = cut_spikes(sales, usual, config.spike_factor)
+    spikes = said(sales, high)
     if high.any():
         notes.append(_told_spikes(sales, cut, high, keys, dates, config.spike_factor))
     sales, shape = cut, (len(keys), total)
@@ -157,7 +166,7 @@ def build_panel(
         if gaps.any():
             notes.append(f"{int(gaps.sum())} days without a row count as days without a sale")
 
-    stocked = None
+    stocked, quiet = None, None
     if columns.availability:
         stocked = _dense(shape, codes, at, history[columns.availability].to_numpy(np.float64))
         stocked = np.clip(np.nan_to_num(stocked, nan=1.0), 0.0, 1.0)
@@ -169,8 +178,8 @@ def build_panel(
                 " stock all day: for them it is not believed"
             )
         if config.phantom_stock and sales.size:
-            places = np.unique(keys["location"].to_numpy(str), return_inverse=True)[1]
-            phantom = phantom_days(sales, stocked, places, config.phantom_days)
+            phantom = phantom_days(sales, stocked, _places(keys), config.phantom_days)
+            quiet = said(stocked, phantom)
             if phantom.any():
                 stocked[phantom] = 0.0
                 notes.append(
@@ -187,7 +196,13 @@ def build_panel(
     return Panel(
         keys, dates, sales, stocked, known, past, static, horizon, columns, categories, tuple(notes), missing_days, whole_keys,
         left_out, future if columns.known_future and horizon else None,
+        Doubted(spikes, quiet, config.spike_factor, config.phantom_days),
     )  # fmt: skip
+
+
+def _places(keys: pd.DataFrame) -> np.ndarray:
+    """A code [N] for each location."""
+    return np.unique(keys["location"].to_numpy(str), return_inverse=True)[1]
 
 
 def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:

@@ -155,3 +155,44 @@ def test_whole_units_are_those_of_the_days_before_an_origin(monkeypatch):
     # Of what is not seen of a product nothing is known: it is taken for what most are.
     assert pretended.some.whole.all()
     assert pretended.none.whole.all()
+
+
+def odd(frame: pd.DataFrame) -> pd.DataFrame:
+    """The shop with a first day that is a bulk order, one in the middle, and shelves that looked full while nothing sold: for
+    three days at the origin that became twelve, for ten days before it, and for ten that ended after it."""
+    day = ((frame["date"] - frame["date"].min()).dt.days).to_numpy()
+
+    def of(sku: str, first: int, last: int) -> np.ndarray:
+        return (frame["sku"] == sku).to_numpy() & (day >= first) & (day < last)
+
+    frame.loc[of("P00", ORIGIN - 1, ORIGIN), "quantity"] = 3_000
+    frame.loc[of("P01", 50, 51), "quantity"] = 4_000
+    frame.loc[
+        of("P02", ORIGIN - 3, ORIGIN + 9) | of("P03", 60, 70) | of("P04", ORIGIN - 10, ORIGIN + 2), "quantity"
+    ] = 0
+    return frame[~of("P00", 0, ORIGIN - 1)].reset_index(drop=True)
+
+
+def test_at_an_origin_no_more_is_known_of_impossible_days_than_the_days_before_show():
+    frame = odd(shop())
+    full = read(frame, "in_stock_share")
+    then = read(frame[frame["date"] < frame["date"].min() + pd.Timedelta(days=ORIGIN)], "in_stock_share")
+    known = full.until(ORIGIN, 0)
+    assert np.array_equal(known.sales, then.sales, equal_nan=True)
+    assert np.array_equal(known.stocked, then.stocked)
+    # What later days told is another thing.
+    assert full.sales[0, ORIGIN - 1] < known.sales[0, ORIGIN - 1] == 3_000
+    assert full.sales[1, 50] < 4_000
+    assert known.sales[1, 50] < 4_000
+    out = (full.stocked[:, ORIGIN - 3 : ORIGIN] == 0).any(1), (known.stocked[:, ORIGIN - 3 :] == 0).any(1)
+    assert (out[0][2], out[1][2], out[1][4]) == (True, False, True)
+    assert (known.stocked[3, 60:70] == 0).any()
+    some = full.select(np.array([4, 0, 1])).until(ORIGIN, 0)
+    assert np.array_equal(some.sales, known.sales[[4, 0, 1]], equal_nan=True)
+
+
+def test_what_is_not_looked_for_is_not_found_at_an_origin_either():
+    config = CONFIG.model_copy(update={"phantom_stock": False})
+    panel = build_panel(odd(shop()), None, 0, Columns(availability="in_stock_share"), config)
+    assert (panel.until(ORIGIN, 0).stocked[2:5] == 1).all()
+    assert panel.until(ORIGIN, 0).doubted is None
