@@ -132,7 +132,7 @@ def train(
     Nothing after the history is read; the blend and the calibration come from rolling origins inside it. Raises
     `ForecastError` for a frame or a parameter that cannot be used; odd series are mended or withheld, never an error.
     """
-    _check_horizon(horizon)
+    check_horizon(horizon)
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
     return _train(history, horizon, columns, config or ForecastConfig(), seed, progress)
 
@@ -248,7 +248,7 @@ def _predict(
 ) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...], pd.DataFrame]:
     """What `predict` gives, and the list of newcomers."""
     horizon = horizon or model.horizon
-    _check_horizon(horizon)
+    check_horizon(horizon)
     if horizon > model.horizon:
         raise ForecastError(
             f"This model was trained for a horizon of {model.horizon} days and {horizon} were asked for; train it for {horizon}."
@@ -333,7 +333,7 @@ def forecast(
     and the errors.
     """
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
-    _check_horizon(horizon)
+    check_horizon(horizon)
     if columns.known_future and future is None:
         raise ForecastError(
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date and these"
@@ -393,6 +393,7 @@ def _of_sales(
     return told, model.dependence
 
 
-def _check_horizon(horizon: int) -> None:
+def check_horizon(horizon: int) -> None:
+    """Raises `ForecastError` for a number of days that cannot be forecast."""
     if not 1 <= horizon <= LONGEST_HORIZON:
         raise ForecastError(f"The horizon must be between 1 and {LONGEST_HORIZON} days; it was {horizon}.")

@@ -31,6 +31,7 @@ from ml.forecast.boosted import fit_boosted
 from ml.forecast.config import BoostedConfig, ForecastConfig, RecurrentConfig
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder
+from ml.forecast.model import check_horizon
 from ml.forecast.panel import Columns, Panel, build_panel
 from ml.forecast.recurrent import fit_recurrent
 from ml.forecast.sample import draw_sample
@@ -57,6 +58,11 @@ _SPACE = {
         "learning_rate": FloatDistribution(1e-3, 2e-2, log=True),
         "dropout": FloatDistribution(0.0, 0.5),
     },
+}
+# How the time of a trial grows with its parameters, rather too much than too little.
+_WORK = {
+    "xgboost": lambda tried: tried["rounds"] * tried["depth"] * tried["columns"] * tried["subsample"],
+    "lstm": lambda tried: tried["steps"] * tried["batch"] * tried["window"] * tried["layers"] * tried["hidden"],
 }
 # What the best trial must gain on days that no trial was judged on.
 _EARNED = 0.005
@@ -126,8 +132,10 @@ def tune(
     """Look for better parameters of the learned models for at most `seconds`, or `trials` of each model if they end before.
 
     Half of the time is the trees'. The same history, seed and number of trials give the same result; how many fit into a time
-    depends on the machine. Raises `ForecastError` where the history is too short to keep days apart.
+    depends on the machine. Raises `ForecastError` for a frame or a parameter that cannot be used and where the history is too
+    short to keep days apart.
     """
+    check_horizon(horizon)
     config = config or ForecastConfig()
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
     panel = build_panel(history, None, 0, columns, config)
@@ -181,22 +189,24 @@ class _Stage:
         config: ForecastConfig,
         seed: int,
     ):
-        self.before, demand = as_of(panel, origins[-1])
-        self.demand, self.horizon, self.seed = demand.expected, horizon, seed
-        builder = FeatureBuilder(self.before, demand.expected, demand.asked)
-        self.sample = draw_sample(builder, config.boosted, horizon, seed, demand.dispersion)
         asked, share = told
         rows = np.sort(np.random.default_rng(seed).permutation(len(panel.keys))[:_JUDGES])
-        self.views, parts = [], []
-        for origin in origins:
-            then, known = as_of(panel, origin, demand.dispersion)
-            block = FeatureBuilder(then, known.expected).block(origin, ahead)
+        self.horizon, self.seed, self.views, parts = horizon, seed, [], []
+        dispersion = None
+        # The oldest first: no more is known at the others of how demand varies.
+        for origin in reversed(origins):
+            then, known = as_of(panel, origin, dispersion)
+            builder = FeatureBuilder(then, known.expected, known.asked)
+            if dispersion is None:
+                dispersion = known.dispersion
+                self.before, self.expected = then, known.expected
+                self.sample = draw_sample(builder, config.boosted, horizon, seed, dispersion)
+            block = builder.block(origin, ahead, rows)
             series, lead = np.nonzero(panel.seen[rows, origin : origin + ahead] & (panel.first[rows] < origin)[:, None])
-            self.views.append((then, known.expected, origin, block, (rows[series], lead)))
-            parts.append((asked[rows[series], origin + lead], share[rows[series], origin + lead], origin, series, lead))
-        self.actual, self.share = (np.concatenate([part[number] for part in parts]) for number in (0, 1))
-        self.origin = np.concatenate([np.full(len(part[3]), part[2]) for part in parts])
-        whose, week = (np.concatenate([of(part) for part in parts]) for of in (lambda p: p[3], lambda p: p[4] // 7))
+            self.views.append((then.select(rows), known.expected[rows], origin, block, (series, lead)))
+            at = rows[series], origin + lead
+            parts.append((asked[at], share[at], np.full(len(series), origin), series, lead // 7))
+        self.actual, self.share, self.origin, whose, week = map(np.concatenate, zip(*parts, strict=True))
         self.week = np.unique(np.stack([self.origin, whose, week]), axis=1, return_inverse=True)[1].ravel()
 
     def means(self, name: str, section: BoostedConfig | RecurrentConfig) -> np.ndarray | None:
@@ -206,12 +216,12 @@ class _Stage:
         if name == "xgboost":
             model = fit_boosted(self.sample, section, self.seed)
         else:
-            model = fit_recurrent(self.before, self.demand, self.sample, self.horizon, section, self.seed)
+            model = fit_recurrent(self.before, self.expected, self.sample, self.horizon, section, self.seed)
         if model is None:
             return None
         said = []
-        for panel, demand, origin, block, days in self.views:
-            mean = model.predict(block) if name == "xgboost" else model.predict(panel, demand, origin, block)
+        for panel, expected, origin, block, days in self.views:
+            mean = model.predict(block) if name == "xgboost" else model.predict(panel, expected, origin, block)
             said.append(mean[days])
         return np.concatenate(said) * self.share
 
@@ -233,34 +243,49 @@ class _Search:
 
     def run(self, until: float, most: int, confirming: _Stage) -> Choice:
         """Trials until the clock says `until`, the time to confirm the best one kept free."""
+        work, parameters = _WORK[self.name], self.section.model_dump()
+        # First, for the first training of a process loads libraries, and the time of the second is what others are told by.
+        confirmed_by = confirming.means(self.name, self.section)
         started = time.perf_counter()
         in_use = self.stage.means(self.name, self.section)
-        if in_use is None:
+        if in_use is None or confirmed_by is None:
             raise ForecastError(
                 f"There is too little history to train {self.name}; nothing can be tuned. Set it to enabled: false to tune the other."
             )
-        slowest = time.perf_counter() - started
+        unit, best = time.perf_counter() - started, parameters
+
+        def takes(tried: dict) -> float:
+            """Seconds for a trial of these parameters; small models take as long as those in use, for reading and judging."""
+            return unit * max(work(tried) / work(parameters), 1)
+
         self._start_from_those_in_use()
-        # The best one and those in use are trained once more; a trial may take half as long again as the slowest so far.
-        while len(self.rows) < most and time.perf_counter() + 3.5 * slowest < until:
+        while len(self.rows) < most:
+            # To confirm the best one it is trained once more.
+            left = until - time.perf_counter()
+            if unit + takes(best) > left:
+                break
             trial = self.study.ask(_SPACE[self.name])
+            tried = parameters | trial.params
+            if takes(tried) + max(takes(tried), takes(best)) > left:
+                self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                continue
             started = time.perf_counter()
             loss = self.stage.loss(self.stage.means(self.name, _with(self.section, trial.params)), in_use)
             took = time.perf_counter() - started
-            slowest = max(slowest, took)
+            unit = max(unit, unit * took / takes(tried))
             self.study.tell(trial, loss)
+            best = parameters | self.study.best_params
             self.rows.append({"model": self.name, "trial": trial.number, "loss": loss, "seconds": took, **trial.params})
             self.progress(f"{self.name}, trial {len(self.rows)}: loss {loss:.4f} ({took:.1f} s)")
         if not self.rows or self.study.best_value >= 1:
             return Choice(self.name, len(self.rows), {}, float("nan"), float("nan"))
-        best = self.study.best_trial
         # As they will stand in a file.
-        rounded = {
-            name: float(f"{tried:.3g}") if isinstance(tried, float) else tried for name, tried in best.params.items()
+        found = {
+            name: float(f"{value:.3g}") if isinstance(value, float) else value
+            for name, value in self.study.best_params.items()
         }
-        found = _with(self.section, rounded)
-        told, in_use = (confirming.means(self.name, section) for section in (found, self.section))
-        return Choice(self.name, len(self.rows), rounded, best.value, confirming.loss(told, in_use))
+        confirmed = confirming.loss(confirming.means(self.name, _with(self.section, found)), confirmed_by)
+        return Choice(self.name, len(self.rows), found, self.study.best_value, confirmed)
 
     def _start_from_those_in_use(self) -> None:
         """The parameters in use, as the first trial, where they lie within what is tried."""

@@ -19,7 +19,10 @@ from orchestration.cli.approvals import Token, TokenFactory
 from orchestration.planning.history import HORIZON_DAYS
 
 if TYPE_CHECKING:
+    import duckdb
+
     from orchestration.application import Application
+    from orchestration.planning.history import DemandData
 
 
 def register(
@@ -66,22 +69,16 @@ def register(
         from ml.forecast import ForecastError, OtherVersionError, explain, sentence
         from orchestration.planning import models as kept
         from orchestration.planning.covariates import lacking
-        from orchestration.planning.forecasting import read_forecast_config
-        from orchestration.planning.history import find_series, next_morning, read_demand
+        from orchestration.planning.history import find_series
 
         with application() as running:
             try:
                 in_use = kept.load_champion(running.settings.models)
                 if in_use is None:
                     raise PermanentError("No model has been trained yet; run `stockflow run daily_planning_job` first.")
-                today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
-                features = read_forecast_config(running.settings.home / "forecast.yaml").features
                 with running.warehouse.connect() as db:
-                    morning = next_morning(db, today)
-                    series = find_series(db, item, location) if morning else None
-                    data = read_demand(db, morning, features) if morning else None
-                if data is None:
-                    raise PermanentError("There is no demand to forecast yet; run `stockflow run daily_planning_job`.")
+                    data = _newest_demand(running, db)
+                    series = find_series(db, item, location)
                 if reason := lacking(in_use[0], data.history):
                     raise PermanentError(
                         f"The model {in_use[1]} cannot be explained: {reason}. The next cycle trains another one."
@@ -103,30 +100,16 @@ def register(
         minutes: Annotated[float, typer.Option(min=0.1, help="Time to take; half of it is the trees'")] = 20,
     ) -> None:
         """Looks for better parameters of the models on days held out of the history, and says what to put into forecast.yaml."""
-        from ml.forecast import ForecastError
-        from ml.forecast.tuning import tune
-        from orchestration.planning.covariates import columns_of
-        from orchestration.planning.forecasting import read_forecast_config
-        from orchestration.planning.history import next_morning, read_demand
+        from orchestration.planning.forecasting import read_forecast_config, tune_models
 
         with application() as running:
-            path = running.settings.home / "forecast.yaml"
-            config = read_forecast_config(path)
-            today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
             with running.warehouse.connect() as db:
-                morning = next_morning(db, today)
-                data = read_demand(db, morning, config.features) if morning else None
-            if data is None:
-                raise PermanentError("There is no demand to tune on yet; run `stockflow run daily_planning_job`.")
-            columns = columns_of(data.history)
-            try:
-                tuned = tune(
-                    data.history, horizon=HORIZON_DAYS, seconds=60 * minutes, known_future=columns.known_future,
-                    past_only=columns.past_only, static=columns.static, availability=columns.availability, config=config,
-                    progress=lambda step: say.print(f"  {step}", markup=False, soft_wrap=True),
-                )  # fmt: skip
-            except ForecastError as error:
-                raise PermanentError(str(error)) from error
+                data = _newest_demand(running, db)
+            path = running.settings.home / "forecast.yaml"
+            tuned = tune_models(
+                data.history, read_forecast_config(path), 60 * minutes,
+                lambda step: say.print(f"  {step}", markup=False, soft_wrap=True),
+            )  # fmt: skip
             for choice in tuned.choices:
                 say.print(choice.says(), markup=False, soft_wrap=True)
             if tuned.changed:
@@ -141,6 +124,22 @@ def register(
         with application() as running:
             who = access.authenticate(running.engine, token or default_token())
             who.need("planner")
-            today = dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
-            decision = kept.use(running.engine, running.settings.models, model, today, actor=who.actor)
+            decision = kept.use(running.engine, running.settings.models, model, _today(running), actor=who.actor)
             say.print(decision.message, markup=False, soft_wrap=True)
+
+
+def _today(running: Application) -> dt.date:
+    return dt.datetime.now(ZoneInfo(running.settings.business.timezone)).date()
+
+
+def _newest_demand(running: Application, db: duckdb.DuckDBPyConnection) -> DemandData:
+    """What the next morning would forecast from."""
+    from orchestration.planning.forecasting import read_forecast_config
+    from orchestration.planning.history import next_morning, read_demand
+
+    features = read_forecast_config(running.settings.home / "forecast.yaml").features
+    morning = next_morning(db, _today(running))
+    data = read_demand(db, morning, features) if morning else None
+    if data is None:
+        raise PermanentError("There is no demand to forecast yet; run `stockflow run daily_planning_job`.")
+    return data

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ml.forecast import ForecastConfig, Model
     from ml.forecast.contest import Contest
+    from ml.forecast.tuning import Tuned
 
 Progress = Callable[[str], None]
 
@@ -151,17 +152,30 @@ def train_model(
 def _train(history: pd.DataFrame, config: ForecastConfig, progress: Progress | None) -> Model:
     from ml.forecast import train
 
+    return train(history, **_told(history), config=config, progress=progress)
+
+
+def tune_models(history: pd.DataFrame, config: ForecastConfig, seconds: float, progress: Progress | None) -> Tuned:
+    """Looks for parameters that are better than those of `config`, for so many seconds."""
+    from ml.forecast import ForecastError
+    from ml.forecast.tuning import tune
+
+    try:
+        return tune(history, **_told(history), config=config, seconds=seconds, progress=progress)
+    except ForecastError as error:
+        raise PermanentError(str(error)) from error
+
+
+def _told(history: pd.DataFrame) -> dict[str, object]:
+    """How far ahead is forecast, and what the columns of the history mean."""
     columns = columns_of(history)
-    return train(
-        history,
-        horizon=HORIZON_DAYS,
-        known_future=columns.known_future,
-        past_only=columns.past_only,
-        static=columns.static,
-        availability=columns.availability,
-        config=config,
-        progress=progress,
-    )
+    return {
+        "horizon": HORIZON_DAYS,
+        "known_future": columns.known_future,
+        "past_only": columns.past_only,
+        "static": columns.static,
+        "availability": columns.availability,
+    }
 
 
 def _rules(config: ForecastConfig) -> str:

@@ -77,6 +77,21 @@ def test_the_time_is_kept():
     assert tuned.choices[0].trials >= 1
 
 
+def test_no_trial_is_begun_that_the_time_is_too_short_for():
+    """An LSTM of the largest kind learns a hundred times as long as this one."""
+    small = RecurrentConfig(steps=20, batch=64, hidden=16, window=14)
+    config = ForecastConfig(boosted=BoostedConfig(enabled=False, rows_least=3_000), recurrent=small)
+    tune(history(100, 25), horizon=7, seconds=0.1, config=config)  # libraries are loaded
+    started = time.perf_counter()
+    tune(history(100, 25), horizon=7, seconds=5, config=config)
+    assert time.perf_counter() - started < 12
+
+
+def test_a_horizon_that_cannot_be_forecast_is_refused():
+    with pytest.raises(ForecastError, match="The horizon must be between 1 and"):
+        tune(history(100, 5), horizon=0, seconds=1)
+
+
 def test_a_history_too_short_to_keep_days_apart_is_refused():
     with pytest.raises(ForecastError, match=r"Tuning 28 days ahead needs more history: 50 days are too few"):
         tune(history(50, 5), horizon=28, seconds=1)
