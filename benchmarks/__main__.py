@@ -14,6 +14,7 @@ TABLES = (
     ("marts", ()),
     ("replenishment", ()),
     ("accuracy", ()),
+    ("floor", ()),
     ("smoothing", ()),
     ("newcomers", ()),
     ("recovery", ()),
@@ -22,7 +23,7 @@ TABLES = (
     ("scale", ()),
     ("cycle", ()),
 )
-NEED_DATA = {"imports", "accuracy", "smoothing", "newcomers", "ablation", "cycle"}
+NEED_DATA = {"imports", "accuracy", "floor", "smoothing", "newcomers", "ablation", "cycle"}
 
 
 def main() -> int:

@@ -9,16 +9,14 @@ and how far a single seed is from that mean without leaving anything out: less t
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.datasets import DataSet, fresh
+from benchmarks.datasets import DataSet, data_folder, fresh
 from benchmarks.markdown import markdown
 from benchmarks.peers import KEY
 from ml.demand import recover_demand
@@ -122,10 +120,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=1000)
     parser.add_argument("--origins", type=int, default=ORIGINS)
     arguments = parser.parse_args()
-    folder = os.environ.get("STOCKFLOW_TEST_DATA")
-    if not folder:
-        raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
-    data = fresh(Path(folder), arguments.series, others=True)
+    data = fresh(data_folder(), arguments.series, others=True)
     print(markdown(ablation(data, ForecastConfig(), arguments.origins)))
 
 

@@ -14,15 +14,13 @@ Nothing is tuned on the days evaluated: every model sees only the history before
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 
 from benchmarks import measures, peers
 from benchmarks.calibration import calibration
-from benchmarks.datasets import DATA_SETS, DataSet
+from benchmarks.datasets import DATA_SETS, DataSet, data_folder
 from benchmarks.markdown import markdown
 from benchmarks.rolling import Origin, roll
 from ml.forecast import ForecastConfig
@@ -51,16 +49,14 @@ def main() -> None:
     parser.add_argument("--peers", default="naive,ets,lightgbm", help="of naive, ets, lightgbm, autogluon")
     parser.add_argument("--ets-series", type=int, default=100, help="series AutoETS is fitted to")
     arguments = parser.parse_args()
-    folder = os.environ.get("STOCKFLOW_TEST_DATA")
-    if not folder:
-        raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
+    folder = data_folder()
     others = set(filter(None, arguments.peers.split(",")))
     for name in sorted(others & set(peers.PYTHONS)):
         if not peers.PYTHONS[name].exists():
             others.remove(name)
             print(f"{name} is left out: there is no {peers.PYTHONS[name]}; {peers.SET_UP[name]} sets it up.")
     for name in arguments.data.split(","):
-        data = DATA_SETS[name](Path(folder), arguments.series or None)
+        data = DATA_SETS[name](folder, arguments.series or None)
         origins = roll(data, arguments.origins, others, arguments.ets_series, ForecastConfig(), lstm_gain=True)
         print(f"\n### {name}: {data.series:,} series, {arguments.origins} origins")
         for title, table in tables(data, origins):

@@ -25,6 +25,7 @@ from pathlib import Path
 import duckdb
 import psutil
 
+from benchmarks.datasets import data_folder
 from connectors.files.importer import import_file
 from connectors.files.mapping import Mapping, load_mapping
 from orchestration.application import Application
@@ -192,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, default=12_221)
     series = parser.parse_args().series
-    data = Path(os.environ["STOCKFLOW_TEST_DATA"]) / "freshretailnet_dev.parquet"
+    data = data_folder() / "freshretailnet_dev.parquet"
     fresh = load_mapping("freshretailnet")
     with tempfile.TemporaryDirectory(prefix="stockflow-bench-") as name:
         folder = Path(name)

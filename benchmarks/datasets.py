@@ -15,6 +15,7 @@ countries: revenue a day of Online Retail II in its larger countries, closed on 
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,14 @@ class DataSet:
     @property
     def series(self) -> int:
         return len(self.frame[KEY].drop_duplicates())
+
+
+def data_folder() -> Path:
+    """The folder that holds the public data sets; ends the program with what to do where it is not told."""
+    folder = os.environ.get("STOCKFLOW_TEST_DATA")
+    if not folder:
+        raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
+    return Path(folder)
 
 
 # -- Fresh groceries ---------------------------------------------------------------------------------------------------

@@ -17,13 +17,12 @@ the part of the days in stock.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.datasets import by_hour
+from benchmarks.datasets import by_hour, data_folder
 from benchmarks.markdown import markdown
 from benchmarks.peers import KEY
 from ml.demand import share_by_hours
@@ -129,10 +128,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=200, help="series taken for new at each origin")
     parser.add_argument("--origins", type=int, default=3)
     arguments = parser.parse_args()
-    folder = os.environ.get("STOCKFLOW_TEST_DATA")
-    if not folder:
-        raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
-    frame, eligible = read(Path(folder))
+    frame, eligible = read(data_folder())
     print(f"{len(frame[KEY].drop_duplicates()):,} series in {frame['location'].nunique()} stores")
     print(markdown(compare(frame, eligible, arguments.series, arguments.origins)))
 

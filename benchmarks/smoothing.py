@@ -8,15 +8,13 @@ are fixed. `RMSE` is over what a day sells in the mean. Seconds are for the seri
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmarks import peers
-from benchmarks.datasets import DATA_SETS, DataSet, weekly_wape
+from benchmarks.datasets import DATA_SETS, DataSet, data_folder, weekly_wape
 from benchmarks.markdown import markdown
 from benchmarks.peers import KEY
 from ml.forecast import scoring, statistical
@@ -66,10 +64,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=100)
     parser.add_argument("--origins", type=int, default=3)
     arguments = parser.parse_args()
-    folder = os.environ.get("STOCKFLOW_TEST_DATA")
-    if not folder:
-        raise SystemExit("Set STOCKFLOW_TEST_DATA to the folder that holds the two data sets (see the README).")
-    sets = {name: DATA_SETS[name](Path(folder), arguments.series) for name in arguments.data.split(",")}
+    sets = {name: DATA_SETS[name](data_folder(), arguments.series) for name in arguments.data.split(",")}
     tables = {name: compare(data, arguments.origins) for name, data in sets.items()}
     print(markdown(pd.concat(tables, names=["data"])))
 

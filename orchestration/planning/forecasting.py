@@ -152,7 +152,7 @@ def train_model(
 def _train(history: pd.DataFrame, config: ForecastConfig, progress: Progress | None) -> Model:
     from ml.forecast import train
 
-    return train(history, **_told(history), config=config, progress=progress)
+    return train(history, **_roles(history), config=config, progress=progress)
 
 
 def tune_models(history: pd.DataFrame, config: ForecastConfig, seconds: float, progress: Progress | None) -> Tuned:
@@ -161,12 +161,12 @@ def tune_models(history: pd.DataFrame, config: ForecastConfig, seconds: float, p
     from ml.forecast.tuning import tune
 
     try:
-        return tune(history, **_told(history), config=config, seconds=seconds, progress=progress)
+        return tune(history, **_roles(history), config=config, seconds=seconds, progress=progress)
     except ForecastError as error:
         raise PermanentError(str(error)) from error
 
 
-def _told(history: pd.DataFrame) -> dict[str, object]:
+def _roles(history: pd.DataFrame) -> dict[str, object]:
     """How far ahead is forecast, and what the columns of the history mean."""
     columns = columns_of(history)
     return {
