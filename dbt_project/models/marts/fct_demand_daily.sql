@@ -100,7 +100,7 @@ select
     end as availability_basis,
     -- The ledger knows no hours, but what was sold out at noon was in stock until noon. What was written off was not sold out.
     case
-        when stated.in_stock_share is null and inv.is_known and inv.opening + inv.sales + inv.returns + inv.receipts
+        when stated.in_stock_share is null and inv.is_known and inv.closing <= 0 and inv.opening + inv.sales + inv.returns + inv.receipts
             + greatest(inv.transfers, 0) + greatest(inv.adjustments, 0) + greatest(inv.production, 0) <= 0
         then moved.last_sold_at
     end as ran_dry_at,
@@ -121,8 +121,8 @@ left join {{ ref('fct_inventory_daily') }} as inv
     and inv.business_date = spine.business_date
     and {{ within_touched('inv.business_date', ref('int_demand__touched')) }}
 left join {{ ref('int_stock_movements__daily') }} as moved
-    on moved.item_key = inv.item_key and moved.location_key = inv.location_key and moved.business_date = inv.business_date
-    and inv.closing <= 0
+    on moved.item_key = spine.item_key and moved.location_key = series.stock_location_key
+    and moved.business_date = spine.business_date
     and {{ within_touched('moved.business_date', ref('int_demand__touched')) }}
 left join {{ ref('int_items') }} as i on i.item_key = spine.item_key
 left join {{ ref('int_promotion_days') }} as p_exact
