@@ -48,11 +48,12 @@ ends as (
     select o.*, unnest(generate_series(o.opens, o.closes)) as at_quarter from opening as o
 ),
 
+-- A quarter of an hour without lines ends with what was sold by the one before it; the first one has some.
 sold as (
-    select e.*, coalesce(s.by_end, 0) as by_end
+    select e.*, max(s.by_end) over (partition by e.location_key, e.month_on, e.weekday order by e.at_quarter) as by_end
     from ends as e
-    asof left join summed as s
-        on s.location_key = e.location_key and s.month_on = e.month_on and s.weekday = e.weekday and e.at_quarter > s.quarter
+    left join summed as s
+        on s.location_key = e.location_key and s.month_on = e.month_on and s.weekday = e.weekday and s.quarter = e.at_quarter - 1
 )
 
 select
