@@ -125,6 +125,12 @@ class ForecastConfig(_Section):
         4, ge=1, le=12, description="held-out origins inside the history that blend and calibration see"
     )
     origin_step: int = Field(7, ge=1, description="days between held-out origins")
+    held_out_days: int = Field(
+        20_000,
+        ge=0,
+        description="days of series that held-out origins should hold; where they hold fewer there are up to 12 origins,"
+        " half a horizon apart",
+    )
     history_days: int = Field(1100, ge=56, description="older days are left out")
     spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")
     phantom_stock: bool = Field(

@@ -6,6 +6,7 @@ Does not belong here: the models themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ BANDS = 3
 BASELINE = "seasonal_naive"
 BLEND = "blend"
 LEARNED = ("xgboost", "lstm")
+# Of a year and a half, at half a horizon of four weeks: more tell of days that are gone.
+_MOST_ORIGINS = 12
 _CALIBRATION_ROWS = 120_000
 _SCORE_ROWS = 250_000
 _FULL = 0.999
@@ -116,12 +119,24 @@ class Lessons:
         return np.einsum("m...,...m->...", means, weights).astype(np.float32)
 
 
-def origins(days: int, horizon: int, config: ForecastConfig) -> tuple[list[int], int]:
-    """The held-out origins, newest first, and how many days ahead they look, given `days` of history."""
+def origins(days: int, series: int, horizon: int, config: ForecastConfig) -> tuple[list[int], int]:
+    """The held-out origins, newest first, and how many days ahead they look, given `days` of history of so many `series`.
+
+    What origins share, the level and the weather of all series, is one draw for each of them: where few series say little,
+    more origins do, up to `_MOST_ORIGINS`. They lie so far apart that two neighbours share half of their days at most, and leave
+    two thirds of the history to be learned from.
+    """
     ahead = min(horizon, max(days // 3, 1))
+
+    def before_the_end(number: int, step: int, least: int) -> list[int]:
+        found = (days - ahead - origin * step for origin in range(number))
+        return [origin for origin in found if origin >= least]
+
     least = max(7, days // 2)
-    found = [days - ahead - number * config.origin_step for number in range(config.origins)]
-    return [origin for origin in found if origin >= least], ahead
+    found = before_the_end(config.origins, config.origin_step, least)
+    wanted = math.ceil(config.held_out_days / max(series * ahead, 1))
+    more = before_the_end(min(wanted, _MOST_ORIGINS), max(config.origin_step, ahead // 2), max(least, 2 * days // 3))
+    return max(found, more, key=len), ahead
 
 
 def allowed_models(names: tuple[str, ...], kind: int) -> np.ndarray:

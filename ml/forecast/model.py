@@ -146,8 +146,8 @@ def _train(
     recovered = recover_demand(panel.sales, panel.share)
     dispersion = recovered.dispersion
     clock.mark("recover demand")
-    found, ahead = heldout.origins(panel.days, horizon, config)
     usable = np.flatnonzero(panel.seen.any(1))
+    found, ahead = heldout.origins(panel.days, len(usable), horizon, config)
     learnable = len(usable) > 0 and panel.days >= config.min_days and float(np.nansum(panel.sales)) > 0
     notes = list(panel.notes)
     boosted_model, recurrent_model = None, None

@@ -196,3 +196,18 @@ def test_what_is_not_looked_for_is_not_found_at_an_origin_either():
     panel = build_panel(odd(shop()), None, 0, Columns(availability="in_stock_share"), config)
     assert (panel.until(ORIGIN, 0).stocked[2:5] == 1).all()
     assert panel.until(ORIGIN, 0).doubted is None
+
+
+def test_few_series_are_judged_at_more_origins_further_apart():
+    config = ForecastConfig()
+    assert heldout.origins(730, 1000, 28, config) == ([702, 695, 688, 681], 28)
+    found, ahead = heldout.origins(730, 20, 28, config)
+    assert ahead == 28
+    assert len(found) == 12
+    assert set(-np.diff(found)) == {14}
+    # Between the two, as many as hold the days that are wanted.
+    assert len(heldout.origins(730, 120, 28, config)[0]) == 6
+    # Two thirds of a year are left to be learned from; of a season as many as ever are held out.
+    assert min(heldout.origins(365, 20, 28, config)[0]) >= 2 * 365 / 3
+    assert heldout.origins(90, 20, 14, config) == heldout.origins(90, 1000, 14, config) == ([76, 69, 62, 55], 14)
+    assert heldout.origins(730, 20, 28, ForecastConfig(held_out_days=0))[0] == [702, 695, 688, 681]
