@@ -20,8 +20,11 @@ from ml.forecast.drift import damping
 from ml.forecast.features import FeatureBuilder
 
 # What is learned of a single day, relative to the series' level, and what is ever said of one: further out lie the few days of
-# slow products that would be learned by heart. They count in the total that predictions are matched to.
+# slow products that would be learned by heart.
 LARGEST = 20.0
+# What such a day counts at most in the total that predictions are matched to. With all of it the mean is right over a history
+# whose one bulk order comes again, and each week's total further off where it does not.
+_COUNTED = 2 * LARGEST
 # Variance power of the Tweedie deviance, the loss: in the middle between counts (1) and sizes (2). It suits non-negative
 # demand with many zeros and estimates the mean.
 POWER = 1.5
@@ -98,7 +101,7 @@ def matching(target: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> f
     Learning in small steps from a skewed target, cut at its largest days, stops below its mean, the further the more of it a
     few days hold.
     """
-    told, sold = float((weight * predicted).sum()), float((weight * target).sum())
+    told, sold = float((weight * predicted).sum()), float((weight * np.minimum(target, _COUNTED)).sum())
     return float(np.clip(sold / told, 0.5, 2.0)) if told > 0 and sold > 0 else 1.0
 
 
