@@ -22,9 +22,10 @@ def test_series_look_like_retail_demand_and_the_frame_is_small():
 
 
 def test_a_case_is_trained_forecast_and_told(monkeypatch):
-    monkeypatch.setitem(scale.CASES, "tiny", scale.Case(15, 60, 7, seconds=600, gigabytes=1e-3))
+    monkeypatch.setitem(scale.CASES, "tiny", scale.Case(15, 60, 7, predict=600, gigabytes=1e-3))
     told = {"tiny": scale.run(scale.CASES["tiny"])}
     assert told["tiny"]["seconds"]["train"] > 0
     row = scale.summary(told).iloc[0]
+    assert row["limit"] == "predict 600 s, peak 0.001 GB"
     assert row["held"] == "NO"  # nothing fits into a megabyte
     assert np.isin(["train", "predict"], scale.steps(told)["step"]).all()
