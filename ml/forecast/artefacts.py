@@ -51,12 +51,24 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
+def new_folder(folder) -> Path:
+    """`folder`, made if it is not there. Raises `ArtefactError` where a model cannot be saved in it."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        full = any(folder.iterdir())
+    except OSError as error:
+        raise ArtefactError(
+            f"No model can be saved in {folder} ({error.strerror}); name a new folder where you may write."
+        ) from None
+    if full:
+        raise ArtefactError(f"The folder {folder} is not empty; give each model a folder of its own.")
+    return folder
+
+
 def save(model, folder) -> Path:
     """Write `model` to `folder`, which must be new or empty; the manifest comes last, so half a folder has none."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ArtefactError(f"The folder {folder} is not empty; give each model a folder of its own.")
+    folder = new_folder(folder)
     lessons = model.lessons
     content = {
         "horizon": model.horizon,

@@ -6,7 +6,7 @@ Belongs here: reading, cleaning and aligning history and future frames. Does not
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -190,7 +190,7 @@ def build_panel(
     known = np.full((len(columns.known_future), len(keys), total + horizon), np.nan, np.float32)
     known[:, :, :total] = _stack(shape, codes, at, history, columns.known_future)
     if columns.known_future and horizon:
-        future, told = _read_future(future, columns, horizon, last)
+        future, told = read_future(future, columns, horizon, last)
         notes += [*told, *fill_future(known[:, :, total:], future, keys, last, columns)]
     static, categories = _static(history, codes, len(keys), columns.static, categories)
     return Panel(
@@ -226,8 +226,8 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
     repeated = sorted({name for name in wanted if wanted.count(name) > 1})
     if repeated:
         raise ForecastError(f"The column {repeated[0]} is named twice; give each column one role.")
-    dates = read_dates(frame["date"], what).to_numpy().astype(_DAY)
-    numbers = {name: _numbers(frame[name], name, what) for name in numeric}
+    dates = read_dates(frame, what).to_numpy().astype(_DAY)
+    numbers = {name: _numbers(frame, name, what) for name in numeric}
     notes: list[str] = []
     complete = (frame["sku"].notna() & frame["location"].notna()).to_numpy() & ~np.isnat(dates)
     if is_history:
@@ -288,36 +288,58 @@ def _unusable(keys: dict[str, pd.Series], dates, keep: np.ndarray, complete: np.
     )
 
 
-def read_dates(values: pd.Series, what: str, column: str = "date") -> pd.Series:
-    """`values` as days without a time zone, of `column` of the `what`; NaT where there is none. `ForecastError` where one is
-    no date."""
+def read_dates(frame: pd.DataFrame, what: str, column: str = "date") -> pd.Series:
+    """`column` of the `frame` named `what` as days without a time zone; NaT where there is none. `ForecastError` names the
+    first value that is no date."""
+    values = frame[column]
     try:
-        with warnings.catch_warnings():
-            # Offsets that differ, as those of summer and winter do, come as objects; the local day is what counts.
-            warnings.simplefilter("ignore", FutureWarning)
-            dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
-        if dates.dtype == object:
-            dates = pd.to_datetime(dates.map(lambda at: at.replace(tzinfo=None), na_action="ignore"))
+        dates = _dates(values)
     except (ValueError, TypeError) as error:
         raise ForecastError(
-            f"The column {column} of the {what} holds a value that is not a date such as 2025-01-31."
+            f"The column {column} of the {what} has {_first_odd(frame, column, _dates)}, which is not a date such as 2025-01-31;"
+            " write all dates so."
         ) from error
     return dates.dt.tz_localize(None)
 
 
-def _numbers(values: pd.Series, name: str, what: str) -> np.ndarray:
+def _dates(values: pd.Series) -> pd.Series:
+    with warnings.catch_warnings():
+        # Offsets that differ, as those of summer and winter do, come as objects; the local day is what counts.
+        warnings.simplefilter("ignore", FutureWarning)
+        dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
+    if dates.dtype == object:
+        dates = pd.to_datetime(dates.map(lambda at: at.replace(tzinfo=None), na_action="ignore"))
+    return dates
+
+
+def _numbers(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
     """Numbers [n] as float32; NaN where there is none or one beyond `_LARGEST`. Quantities are float64, so that adding rows up loses nothing."""
+    values = frame[name]
     if values.dtype.kind not in "biuf":
         try:
             values = pd.to_numeric(values)
         except (ValueError, TypeError) as error:
+            told = f"The column {name} of the {what} must hold numbers such as 1234.5 and has {_first_odd(frame, name, pd.to_numeric)}"
             raise ForecastError(
-                f"The {what}'s column {name} must hold numbers ({error}); a text column can be given as static."
+                f"{told}; correct it." if name == "quantity" else f"{told}; a text column can be given as static."
             ) from error
     with np.errstate(over="ignore"):
         numbers = values.to_numpy("float64" if name == "quantity" else "float32", na_value=np.nan)
     usable = np.abs(numbers) <= _LARGEST
     return numbers if usable.all() else np.where(usable, numbers, np.nan)
+
+
+def _first_odd(frame: pd.DataFrame, column: str, read: Callable[[pd.Series], pd.Series]) -> str:
+    """The first value of `column` that `read` refuses, and where it is: by row, as spreadsheets count them below one of
+    names, by product and place."""
+    values = frame[column].reset_index(drop=True)
+    for at, value in values[~values.astype(str).duplicated()].items():
+        try:
+            read(values.iloc[[at]])
+        except (ValueError, TypeError):
+            whose = " at ".join(str(frame[key].iloc[at]) for key in _KEY if key in frame)
+            return f"{str(value)!r} in row {at + 2}" + (f" ({whose})" if whose else "")
+    return "values of several kinds"
 
 
 def _strays(dates: np.ndarray) -> np.ndarray:
@@ -433,7 +455,8 @@ def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> 
     )
 
 
-def _read_future(future, columns: Columns, horizon: int, last) -> tuple[pd.DataFrame, list[str]]:
+def read_future(future, columns: Columns, horizon: int, last="the history") -> tuple[pd.DataFrame, list[str]]:
+    """The usable rows of the future table, and notes. Raises `ForecastError` for one that is not there or cannot be used."""
     if future is None:
         raise ForecastError(
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date"

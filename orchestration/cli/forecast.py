@@ -89,8 +89,11 @@ def forecast(
             "progress": lambda step: typer.echo(f"  {step}", err=True),
         }
         if tune:
+            from ml.forecast.model import check_ahead
+            from ml.forecast.panel import Columns
             from ml.forecast.tuning import tune as search
 
+            check_ahead(ahead, horizon, Columns(told), new, artefacts)
             tuned = search(days, seconds=60 * tune, config=parameters, **common)
             parameters, notes = tuned.config, (*notes, *(choice.says() for choice in tuned.choices))
             if tuned.changed:

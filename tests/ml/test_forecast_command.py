@@ -117,6 +117,27 @@ def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, argument
     assert len([line for line in told.output.splitlines() if line.startswith("Error")]) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--known-future", "discount", "--future", "plan.csv"], "has '10%' in row 2 (0000 at S1)"),
+        (["--known-future", "discount", "--tune", "0.2"], "need a future table"),
+        (["--newcomers", "new.csv"], "The column first_day of the newcomers has 'soon' in row 3 (N2 at S1)"),
+        (["--artefacts", "config.yaml"], "No model can be saved in config.yaml (File exists)"),
+        (["--artefacts", "."], "is not empty"),
+    ],
+)
+def test_what_cannot_be_used_in_the_end_is_said_before_training(app, files, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    plan = pd.read_parquet("future.parquet").assign(discount="10%")
+    plan.to_csv("plan.csv", index=False)
+    (files / "new.csv").write_text("sku,location,first_day\nN1,S1,2025-05-01\nN2,S1,soon\n")
+    told = CliRunner().invoke(app, ["history.csv", "--config", "config.yaml", "--out", "out.csv", *arguments])
+    assert told.exit_code == 1
+    assert message in told.output
+    assert "read:" not in told.output  # the first step of training
+
+
 def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):
     """Sales double on public holidays: known ahead from the calendar alone, without a future file."""
     (tmp_path / "config.yaml").write_text(CONFIG)
