@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.errors import ForecastError
-from ml.forecast.panel import read_dates
+from ml.forecast.reading import read_dates
 
 HOLIDAY_COLUMNS = ("holiday", "makeup_day", "holiday_ahead", "holiday_behind")
 NEW_YEAR_COLUMNS = ("new_year_ahead", "new_year_behind")

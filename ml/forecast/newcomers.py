@@ -24,7 +24,8 @@ from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.heldout import BLEND, LEARNED, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.panel import Panel, as_text, fill_future, read_dates
+from ml.forecast.panel import Panel, as_text, fill_future
+from ml.forecast.reading import read_dates
 from ml.forecast.segments import SHORT
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]

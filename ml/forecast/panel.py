@@ -5,8 +5,7 @@ Belongs here: reading, cleaning and aligning history and future frames. Does not
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,14 +14,13 @@ import pandas as pd
 from ml.forecast.config import ForecastConfig
 from ml.forecast.doubted import Doubted, said
 from ml.forecast.errors import ForecastError
+from ml.forecast.reading import read_dates, read_numbers
 from ml.forecast.spikes import Usual, beyond_others, cut_spikes, usual_days
 from ml.phantom import phantom_days
 
 _KEY = ["sku", "location"]
 _DAY = np.dtype("datetime64[D]")
 _STRAY_DAYS, _FEW_STRAYS = 366, 0.01
-# Numbers beyond this are no measurement, and their squares would not fit.
-_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -222,12 +220,13 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
     if missing:
         raise ForecastError(
             f"The {what} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}."
+            f" Add {'them' if len(missing) > 1 else 'it'}, or rename what stands for {'them' if len(missing) > 1 else 'it'}."
         )  # fmt: skip
     repeated = sorted({name for name in wanted if wanted.count(name) > 1})
     if repeated:
         raise ForecastError(f"The column {repeated[0]} is named twice; give each column one role.")
     dates = read_dates(frame, what).to_numpy().astype(_DAY)
-    numbers = {name: _numbers(frame, name, what) for name in numeric}
+    numbers = {name: read_numbers(frame, name, what) for name in numeric}
     notes: list[str] = []
     complete = (frame["sku"].notna() & frame["location"].notna()).to_numpy() & ~np.isnat(dates)
     if is_history:
@@ -286,60 +285,6 @@ def _unusable(keys: dict[str, pd.Series], dates, keep: np.ndarray, complete: np.
             "reason": reasons,
         }
     )
-
-
-def read_dates(frame: pd.DataFrame, what: str, column: str = "date") -> pd.Series:
-    """`column` of the `frame` named `what` as days without a time zone; NaT where there is none. `ForecastError` names the
-    first value that is no date."""
-    values = frame[column]
-    try:
-        dates = _dates(values)
-    except (ValueError, TypeError) as error:
-        raise ForecastError(
-            f"The column {column} of the {what} has {_first_odd(frame, column, _dates)}, which is not a date such as 2025-01-31;"
-            " write all dates so."
-        ) from error
-    return dates.dt.tz_localize(None)
-
-
-def _dates(values: pd.Series) -> pd.Series:
-    with warnings.catch_warnings():
-        # Offsets that differ, as those of summer and winter do, come as objects; the local day is what counts.
-        warnings.simplefilter("ignore", FutureWarning)
-        dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
-    if dates.dtype == object:
-        dates = pd.to_datetime(dates.map(lambda at: at.replace(tzinfo=None), na_action="ignore"))
-    return dates
-
-
-def _numbers(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
-    """Numbers [n] as float32; NaN where there is none or one beyond `_LARGEST`. Quantities are float64, so that adding rows up loses nothing."""
-    values = frame[name]
-    if values.dtype.kind not in "biuf":
-        try:
-            values = pd.to_numeric(values)
-        except (ValueError, TypeError) as error:
-            told = f"The column {name} of the {what} must hold numbers such as 1234.5 and has {_first_odd(frame, name, pd.to_numeric)}"
-            raise ForecastError(
-                f"{told}; correct it." if name == "quantity" else f"{told}; a text column can be given as static."
-            ) from error
-    with np.errstate(over="ignore"):
-        numbers = values.to_numpy("float64" if name == "quantity" else "float32", na_value=np.nan)
-    usable = np.abs(numbers) <= _LARGEST
-    return numbers if usable.all() else np.where(usable, numbers, np.nan)
-
-
-def _first_odd(frame: pd.DataFrame, column: str, read: Callable[[pd.Series], pd.Series]) -> str:
-    """The first value of `column` that `read` refuses, and where it is: by row, as spreadsheets count them below one of
-    names, by product and place."""
-    values = frame[column].reset_index(drop=True)
-    for at, value in values[~values.astype(str).duplicated()].items():
-        try:
-            read(values.iloc[[at]])
-        except (ValueError, TypeError):
-            whose = " at ".join(str(frame[key].iloc[at]) for key in _KEY if key in frame)
-            return f"{str(value)!r} in row {at + 2}" + (f" ({whose})" if whose else "")
-    return "values of several kinds"
 
 
 def _strays(dates: np.ndarray) -> np.ndarray:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+_NAMES = ("sku", "location", "date", "quantity", "first_day")
+"""Columns with a meaning of their own, however they are capitalised."""
+
 
 def forecast(
     history: Annotated[
@@ -147,17 +150,36 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _known_names(columns) -> dict:
+    """What to call each of `columns`: as it is written, without spaces around it, and `sku`, `location`, `date`, `quantity`
+    and `first_day` in small letters."""
+    names = {}
+    for column in columns:
+        bare = str(column).strip()
+        small = bare.lower()
+        names[column] = small if small in _NAMES and small not in {*columns, *names.values()} else bare
+    return names
+
+
 def _read(path: Path, what: str):
     import pandas as pd
 
+    from connectors.files.delimited import find_delimiter, find_encoding
     from ml.forecast import ForecastError
 
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            frame = pd.read_parquet(path)
+            return frame.rename(columns=_known_names(frame.columns))
         if path.suffix.lower() in (".csv", ".txt", ".gz"):
+            written = {}
+            if path.suffix.lower() != ".gz":
+                encoding = find_encoding(path)
+                written = {"encoding": encoding, "sep": find_delimiter(path, 0, frozenset(_NAMES), encoding)}
+            names = _known_names(pd.read_csv(path, nrows=0, **written).columns)
             # Codes such as 00123 must stay as they are.
-            return pd.read_csv(path, dtype={"sku": str, "location": str})
+            codes = {name: str for name, known in names.items() if known in ("sku", "location")}
+            return pd.read_csv(path, dtype=codes, **written).rename(columns=names)
     except FileNotFoundError:
         raise ForecastError(f"The {what} file {path} does not exist.") from None
     except pd.errors.EmptyDataError:

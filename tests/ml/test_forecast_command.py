@@ -117,6 +117,21 @@ def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, argument
     assert len([line for line in told.output.splitlines() if line.startswith("Error")]) == 1
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), ("|", "gb18030")])
+def test_a_table_as_spreadsheets_write_it_is_read(app, files, separator, encoding):
+    history = pd.read_csv(files / "history.csv", dtype={"sku": str}).assign(location="上海一店")
+    history = history.rename(columns={"sku": "SKU", "location": " Location", "date": "Date", "quantity": "Quantity "})
+    history.to_csv(files / "sheet.csv", index=False, sep=separator, encoding=encoding)
+    out = files / "out.parquet"
+    told = CliRunner().invoke(
+        app, [str(files / "sheet.csv"), "--config", str(files / "config.yaml"), "--out", str(out)]
+    )
+    assert told.exit_code == 0, told.output
+    written = pd.read_parquet(out)
+    assert written["sku"].iloc[0] == "0000"
+    assert set(written["location"]) == {"上海一店"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
