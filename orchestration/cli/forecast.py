@@ -51,7 +51,9 @@ def forecast(
         Path | None,
         typer.Option(help="Where to write what each driver contributes to each day's blended mean, .parquet or .csv"),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML with parameters (see ForecastConfig)")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML with the fields of forecast.yaml; docs/forecasting.md lists them")
+    ] = None,
     tune: Annotated[
         float, typer.Option(min=0, help="Minutes to look for better parameters first, on days held out of the history")
     ] = 0,
@@ -59,10 +61,11 @@ def forecast(
     seed: Annotated[int, typer.Option(help="The same seed and file give the same forecast")] = 0,
 ) -> None:
     """Train on HISTORY and forecast the days after it: mean and quantiles per product, location and day."""
-    from ml.forecast import ForecastError
+    from ml.forecast import ForecastConfig, ForecastError
     from ml.forecast import explain as parts_of
     from ml.forecast import forecast as run
     from ml.forecast.calendar import add_calendar
+    from ml.forecast.config_file import read_config
 
     try:
         for path in filter(None, (out, explain)):
@@ -81,7 +84,7 @@ def forecast(
                 raise ForecastError(f"The column {min(both)} comes with --country; leave it out of --known-future.")
             days, ahead, notes = with_calendar.history, with_calendar.future, (*notes, *with_calendar.notes)
             told += with_calendar.names
-        parameters = _config(config)
+        parameters = read_config(config) if config else ForecastConfig()
         common = {
             "horizon": horizon,
             "known_future": told,
@@ -188,26 +191,6 @@ def _read(path: Path, what: str):
         reason = str(error).splitlines()[0]
         raise ForecastError(f"The {what} file {path} cannot be read as {path.suffix[1:].upper()}: {reason}.") from None
     raise ForecastError(f"The {what} file {path} must be CSV or Parquet and end in .csv or .parquet.")
-
-
-def _config(path: Path | None):
-    import yaml
-    from pydantic import ValidationError
-
-    from ml.forecast import ForecastConfig, ForecastError
-
-    if path is None:
-        return ForecastConfig()
-    try:
-        return ForecastConfig(**(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
-    except OSError:
-        raise ForecastError(f"The configuration {path} cannot be read.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError):
-        raise ForecastError(f"The configuration {path} is not a YAML mapping of parameters.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ForecastError(f"The configuration {path} has a wrong value for {place}: {first['msg']}.") from None
 
 
 def _write(frame, path: Path) -> None:

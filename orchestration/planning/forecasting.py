@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from connectors.errors import PermanentError
@@ -45,15 +43,15 @@ class Forecasts:
 
 def read_forecast_config(path: Path) -> ForecastConfig:
     """Every parameter of the models, from `<home>/forecast.yaml`, or the defaults."""
-    from ml.forecast import ForecastConfig
+    from ml.forecast import ForecastConfig, ForecastError
+    from ml.forecast.config_file import read_config
 
     if not path.exists():
         return ForecastConfig()
     try:
-        return ForecastConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        reason = str(error).replace("\n", "; ")
-        raise PermanentError(f"{path} cannot be used ({reason}): correct it and run the job again.") from None
+        return read_config(path)
+    except ForecastError as error:
+        raise PermanentError(str(error)) from None
 
 
 # -- Training ----------------------------------------------------------------------------------------------------------

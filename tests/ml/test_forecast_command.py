@@ -99,7 +99,7 @@ def test_hours_tell_how_much_of_a_day_was_on_the_shelf_and_sales_are_forecast_be
         (["empty.csv"], "is empty"),
         (["history.csv", "--out", "forecast.txt"], "must end in .parquet or .csv"),
         (["history.csv", "--out", "nowhere/forecast.csv"], "does not exist; create it"),
-        (["history.csv", "--config", "wrong.yaml"], "wrong value for boosted.rounds"),
+        (["history.csv", "--config", "wrong.yaml"], "boosted.rounds is 'many', but should be a valid integer"),
         (["history.csv", "--horizon", "0"], "horizon must be"),
         (["history.csv", "--hourly", "quantity,discount"], "must hold lists"),
         (["history.csv", "--hourly", "quantity"], "takes two columns"),
@@ -151,6 +151,27 @@ def test_what_cannot_be_used_in_the_end_is_said_before_training(app, files, monk
     assert told.exit_code == 1
     assert message in told.output
     assert "read:" not in told.output  # the first step of training
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("boosted: {roundz: 30}", "there is no field boosted.roundz, was boosted.rounds meant?"),
+        ("nonsense: 1", "there is no field nonsense. Correct it"),
+        ("spike_factor: 0.5\nboosted: {depth: 40}",
+         "spike_factor is 0.5, but should be greater than 1; boosted.depth is 40, but should be less than or equal to 16."),
+        ("accuracy: {lead_days: [1, 40]}", "accuracy.lead_days is [1, 40], but lead_days are between 1 and 28."),
+        ("boosted: 3", "boosted is 3, but should be"),
+        ("boosted:\n\trounds: 3", "is not YAML from line 2 on."),
+        ("- 1", "does not hold fields such as `min_days: 28`."),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_in_a_configuration_is_said_at_once(app, files, text, message):
+    (files / "wrong.yaml").write_text(text)
+    told = CliRunner().invoke(app, [str(files / "history.csv"), "--config", str(files / "wrong.yaml")])
+    assert told.exit_code == 1
+    assert message in told.output
+    assert "docs/forecasting.md lists every field" in told.output
 
 
 def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):
