@@ -84,9 +84,10 @@ def train_and_decide(
             f"The model {model_id} comes into use in place of {former}, which another version of Stockflow trained."
         )
         decision = Decision("promote", model_id, morning, reason, other=former)
-    except ArtefactError as error:
-        reason = f"The model {model_id} comes into use: {error}"
-        decision = Decision("promote", model_id, morning, reason, other=register.champion(models).model_id)
+    except ArtefactError:
+        former = register.champion(models).model_id
+        reason = f"The model {model_id} comes into use in place of {former}, whose files are not those that were saved."
+        decision = Decision("promote", model_id, morning, reason, other=former)
     else:
         if in_use is None:
             decision = Decision("promote", model_id, morning, f"The first model, {model_id}, comes into use.")
