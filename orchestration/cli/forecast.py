@@ -71,6 +71,8 @@ def forecast(
         for path in filter(None, (out, explain)):
             _check_output(path)
         days = _read(history, "history")
+        if not len(days):
+            raise ForecastError(f"The history file {history} has no rows below its column names.")
         ahead = _read(future, "future") if future else None
         new = _read(newcomers, "newcomers") if newcomers else None
         if hourly:
@@ -215,7 +217,9 @@ def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
     for note in (*notes, *result.notes):
         typer.echo(f"Note: {note}.")
     pooled = result.scores[result.scores["segment"] == "all"].sort_values("wape")
-    if len(pooled):
+    if len(pooled) and pooled["wape"].isna().all():
+        typer.echo("\nNothing was sold on the held-out days inside the history: they do not tell how good a model is.")
+    elif len(pooled):
         naive = pooled.set_index("model").at["seasonal_naive", "wape"]
         typer.echo(
             f"\nHeld-out days inside the history ({pooled['days'].iloc[0]:,} series-days; lower is better, bias near 0)"
@@ -224,10 +228,11 @@ def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
             f"{'model':<18}{'WAPE':>8}{'in stock':>10}{'pinball':>9}{'bias':>8}{'80 % hit':>10}{'against naive':>15}"
         )
         for row in pooled.itertuples():
-            gain = row.wape / naive - 1 if naive and naive > 0 else float("nan")
+            # A naive forecast without an error, as of a constant, cannot be bettered.
+            gain = f"{row.wape / naive - 1:+.1%}" if naive > 0 else "-"
             typer.echo(
                 f"{row.model:<18}{row.wape:>8.3f}{row.wape_in_stock:>10.3f}{row.pinball:>9.3f}"
-                f"{row.bias_in_stock:>+8.1%}{row.coverage_80:>10.1%}{gain:>+15.1%}"
+                f"{row.bias_in_stock:>+8.1%}{row.coverage_80:>10.1%}{gain:>15}"
             )
     if len(result.newcomers):
         typer.echo(f"\nNew products: {len(result.newcomers)}, judged by similar ones")

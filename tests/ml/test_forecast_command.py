@@ -97,6 +97,7 @@ def test_hours_tell_how_much_of_a_day_was_on_the_shelf_and_sales_are_forecast_be
         (["config.yaml"], "must be CSV or Parquet"),
         (["broken.parquet"], "cannot be read as PARQUET"),
         (["empty.csv"], "is empty"),
+        (["names.csv"], "has no rows below its column names"),
         (["history.csv", "--out", "forecast.txt"], "must end in .parquet or .csv"),
         (["history.csv", "--out", "nowhere/forecast.csv"], "does not exist; create it"),
         (["history.csv", "--config", "wrong.yaml"], "boosted.rounds is 'many', but should be a valid integer"),
@@ -109,6 +110,7 @@ def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, argument
     monkeypatch.chdir(files)
     (files / "broken.parquet").write_bytes(b"PAR1 nonsense")
     (files / "empty.csv").write_text("")
+    (files / "names.csv").write_text("sku,location,date,quantity\n")
     (files / "wrong.yaml").write_text("boosted: {rounds: many}")
     told = CliRunner().invoke(app, arguments)
     assert told.exit_code == 1
@@ -172,6 +174,16 @@ def test_all_that_is_wrong_in_a_configuration_is_said_at_once(app, files, text, 
     assert told.exit_code == 1
     assert message in told.output
     assert "docs/forecasting.md lists every field" in told.output
+
+
+@pytest.mark.parametrize(("quantity", "says"), [(0, "Nothing was sold on the held-out days"), (7, "blend")])
+def test_where_there_is_nothing_to_compare_with_nothing_is_made_up(app, files, quantity, says):
+    pd.read_csv(files / "history.csv", dtype=str).assign(quantity=quantity).to_csv(files / "flat.csv", index=False)
+    given = [str(files / "flat.csv"), "--config", str(files / "config.yaml"), "--out", str(files / "out.parquet")]
+    told = CliRunner().invoke(app, given)
+    assert told.exit_code == 0, told.output
+    assert says in told.output
+    assert "nan" not in told.output
 
 
 def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):
