@@ -9,6 +9,8 @@ import typer
 
 _NAMES = ("sku", "location", "date", "quantity", "first_day")
 """Columns with a meaning of their own, however they are capitalised."""
+_SHOWN = 10
+"""Series of a kind that are named on the screen."""
 
 
 def forecast(
@@ -51,6 +53,9 @@ def forecast(
         Path | None,
         typer.Option(help="Where to write what each driver contributes to each day's blended mean, .parquet or .csv"),
     ] = None,
+    withheld: Annotated[
+        Path | None, typer.Option(help="Where to write which series are not forecast and why, .parquet or .csv")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML with the fields of forecast.yaml; docs/forecasting.md lists them")
     ] = None,
@@ -68,7 +73,7 @@ def forecast(
     from ml.forecast.config_file import read_config
 
     try:
-        for path in filter(None, (out, explain)):
+        for path in filter(None, (out, explain, withheld)):
             _check_output(path)
         days = _read(history, "history")
         if not len(days):
@@ -108,12 +113,14 @@ def forecast(
                 typer.echo(f"Put this into --config to use it again:\n\n{tuned.as_yaml()}")
         result = run(days, ahead, newcomers=new, config=parameters, sales=sales, artefacts=artefacts, **common)
         _write(result.forecasts, out)
+        if withheld:
+            _write(result.withheld, withheld)
         if explain:
             _write(parts_of(result.model, days, ahead, horizon, newcomers=new), explain)
     except ForecastError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    _report(result, out, notes)
+    _report(result, out, withheld, notes)
 
 
 def _check_output(path: Path) -> None:
@@ -210,7 +217,7 @@ def _write(frame, path: Path) -> None:
         raise ForecastError(f"The forecasts cannot be written to {path}: {error.strerror or error}.") from None
 
 
-def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
+def _report(result, out: Path, withheld: Path | None, notes: tuple[str, ...]) -> None:
     """A short table of held-out quality, what is new, what was withheld and where the forecasts are."""
     from ml.forecast.newcomers import judged
 
@@ -236,11 +243,15 @@ def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
             )
     if len(result.newcomers):
         typer.echo(f"\nNew products: {len(result.newcomers)}, judged by similar ones")
-        for row in result.newcomers.head(10).itertuples():
+        for row in result.newcomers.head(_SHOWN).itertuples():
             typer.echo(f"  {row.sku} at {row.location} from {row.first_day:%Y-%m-%d}: {judged(row.similar, row.alike)}")
+        if (more := len(result.newcomers) - _SHOWN) > 0:
+            typer.echo(f"  and {more:,} more: the column similar of {out} says by how many each was judged")
     if len(result.withheld):
         typer.echo(f"\nWithheld: {len(result.withheld)} series")
-        for row in result.withheld.head(10).itertuples():
+        for row in result.withheld.head(_SHOWN).itertuples():
             typer.echo(f"  {row.sku} at {row.location}: {row.reason}")
+        if (more := len(result.withheld) - _SHOWN) > 0:
+            typer.echo(f"  and {more:,} more: " + (str(withheld) if withheld else "--withheld FILE writes them all"))
     series = len(result.forecasts[["sku", "location"]].drop_duplicates())
     typer.echo(f"\nForecasts of {series:,} series for {result.parameters['horizon']} days: {out}")

@@ -186,6 +186,20 @@ def test_where_there_is_nothing_to_compare_with_nothing_is_made_up(app, files, q
     assert "nan" not in told.output
 
 
+def test_every_series_that_is_withheld_can_be_had_with_its_reason(app, files):
+    history = pd.read_csv(files / "history.csv", dtype=str)
+    gone = (history["sku"] < "0012") & (history["date"] > "2025-01-20")
+    history[~gone].to_csv(files / "gone.csv", index=False)
+    given = [str(files / "gone.csv"), "--config", str(files / "config.yaml"), "--out", str(files / "out.parquet")]
+    told = CliRunner().invoke(app, given)
+    assert "  and 2 more: --withheld FILE writes them all" in told.output
+    told = CliRunner().invoke(app, [*given, "--withheld", str(files / "withheld.csv")])
+    assert f"  and 2 more: {files / 'withheld.csv'}" in told.output
+    written = pd.read_csv(files / "withheld.csv", dtype=str)
+    assert list(written["sku"]) == [f"{number:04d}" for number in range(12)]
+    assert set(written["reason"]) == {"no row since 2025-01-20, 70 days before the end (stale_days = 60)"}
+
+
 def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):
     """Sales double on public holidays: known ahead from the calendar alone, without a future file."""
     (tmp_path / "config.yaml").write_text(CONFIG)
