@@ -419,10 +419,24 @@ def fill_future(known: np.ndarray, future: pd.DataFrame, keys: pd.DataFrame, las
     filled[index[use], at[use]] = True
     for number, name in enumerate(columns.known_future):
         known[number, index[use], at[use]] = future[name].to_numpy(np.float32)[use]
-    lacking = int((~filled).sum())
-    if not lacking:
+    if not len(keys):
         return []
-    return [f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"]
+    notes = []
+    if not filled.any():
+        return [
+            f"no row of the future table is of a day from {last + 1} to {last + horizon} and a series of the history; what it"
+            " should tell counts as not known"
+        ]
+    if lacking := int((~filled).sum()):
+        row, day = np.argwhere(~filled)[0]
+        notes.append(
+            f"the future table lacks {lacking} of {filled.size} series-days, such as {keys['sku'].iloc[row]} at"
+            f" {keys['location'].iloc[row]} on {last + 1 + day}; their covariates count as not known"
+        )
+    empty = [name for name, told in zip(columns.known_future, known, strict=True) if np.isnan(told).all()]
+    if empty:
+        notes.append(f"the future table says nothing of {', '.join(empty)}, which counts as not known")
+    return notes
 
 
 def _position(keys: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:

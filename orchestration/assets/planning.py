@@ -107,6 +107,7 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
                 "error of earlier forecasts": dg.MetadataValue.md(accuracy_chart(scored)),
                 "told besides sales": ", ".join((*model.columns.known_future, *model.columns.past_only)),
                 "not known": "; ".join(data.notes) or "nothing",
+                "mended or not told": "; ".join(made.notes) or "nothing",
                 **_decided(decision),
             }
         )

@@ -33,12 +33,13 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True)
 class Forecasts:
     """`frame` as `ml.forecast` gives it, the fields of its `Dependence`, and which model made them: `id` and
-    `trained_until`."""
+    `trained_until`. `notes`: what was mended in the history or is not known of the days ahead."""
 
     frame: pd.DataFrame
     dependence: dict[str, float]
     issued_by: dict[str, str]
     withheld: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def read_forecast_config(path: Path) -> ForecastConfig:
@@ -264,6 +265,6 @@ def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
     """Forecasts for the cycle's horizon from its history and the announced future."""
     from ml.forecast import predict
 
-    frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS, newcomers=data.newcomers)
+    frame, withheld, notes = predict(model, data.history, data.future, HORIZON_DAYS, newcomers=data.newcomers)
     issued_by = {"id": model_id, "trained_until": model.trained_until}
-    return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld)
+    return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld, notes)
