@@ -100,6 +100,24 @@ def _warehouse(app: Application) -> tuple[bool, str]:
     return True, f"marts up to the morning of {state.cycle_date}{behind}"
 
 
+def _model(app: Application) -> tuple[bool, str]:
+    """The parameters of forecasting and the model in use, as the next cycle reads them."""
+    from ml.forecast import ForecastError, OtherVersionError
+    from orchestration.planning.forecasting import read_forecast_config
+    from orchestration.planning.models import load_champion
+
+    read_forecast_config(app.settings.home / "forecast.yaml")
+    try:
+        in_use = load_champion(app.settings.models)
+    except OtherVersionError as error:
+        return True, f"{error} The next cycle does."
+    except ForecastError as error:
+        return False, str(error)
+    if in_use is None:
+        return True, "none yet: the first cycle trains one"
+    return True, f"{in_use[1]}, trained until {in_use[0].trained_until}"
+
+
 def _calendar(app: Application) -> tuple[bool, str]:
     """What the calendar does not know is nothing that stops a cycle."""
     from ml.forecast.calendar import calendar_of, known_countries
@@ -158,6 +176,7 @@ CHECKS: list[tuple[str, Callable[[Application], tuple[bool, str]]]] = [
     ("sources", _sources),
     ("landing", _landing),
     ("warehouse", _warehouse),
+    ("model", _model),
     ("calendar", _calendar),
     ("published", _published),
     ("outbox", _outbox),

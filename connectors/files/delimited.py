@@ -118,9 +118,9 @@ def _not_in(path: Path, encoding: str) -> PermanentError:
     )
 
 
-def find_delimiter(text: Path, skip_rows: int, wanted: frozenset[str]) -> str:
+def find_delimiter(text: Path, skip_rows: int, wanted: frozenset[str], encoding: str = "utf-8") -> str:
     """The delimiter whose header has most of the wanted columns; among equals the one that makes most columns."""
-    header_line = next(_lines(text, skip_rows), "")
+    header_line = next(_lines(text, skip_rows, encoding), "")
 
     def score(delimiter: str) -> tuple[int, int]:
         names = [name.strip() for name in next(csv.reader([header_line], delimiter=delimiter), [])]
@@ -129,8 +129,8 @@ def find_delimiter(text: Path, skip_rows: int, wanted: frozenset[str]) -> str:
     return max(DELIMITERS, key=score)
 
 
-def _lines(text: Path, skip_rows: int) -> Iterator[str]:
-    with text.open(encoding="utf-8", newline="") as opened:
+def _lines(text: Path, skip_rows: int, encoding: str = "utf-8") -> Iterator[str]:
+    with text.open(encoding=encoding, newline="") as opened:
         for _ in range(skip_rows):
             opened.readline(LONGEST_LINE)
         while line := opened.readline(LONGEST_LINE):

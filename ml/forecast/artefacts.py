@@ -51,12 +51,24 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
+def new_folder(folder) -> Path:
+    """`folder`, made if it is not there. Raises `ArtefactError` where a model cannot be saved in it."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        full = any(folder.iterdir())
+    except OSError as error:
+        raise ArtefactError(
+            f"No model can be saved in {folder} ({error.strerror}); name a new folder where you may write."
+        ) from None
+    if full:
+        raise ArtefactError(f"The folder {folder} is not empty; give each model a folder of its own.")
+    return folder
+
+
 def save(model, folder) -> Path:
     """Write `model` to `folder`, which must be new or empty; the manifest comes last, so half a folder has none."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ArtefactError(f"The folder {folder} is not empty; give each model a folder of its own.")
+    folder = new_folder(folder)
     lessons = model.lessons
     content = {
         "horizon": model.horizon,
@@ -101,21 +113,27 @@ def _lessons(lessons: Lessons) -> dict[str, list]:
     return {name: getattr(lessons, name).tolist() for name in _LESSONS}
 
 
-def load(folder):
-    """The model in `folder`, after every hash has been checked; `ArtefactError` says what is wrong with it."""
-    from ml.forecast.boosted import Boosted
-    from ml.forecast.model import Model
-
-    folder = Path(folder)
+def checked_manifest(folder) -> dict:
+    """The manifest of a model folder. Raises `ArtefactError` where a file that it lists is not the one that was saved."""
     manifest = read_manifest(folder)
     for name, expected in manifest["files"].items():
-        path = folder / name
+        path = Path(folder) / name
         if Path(name).name != name or not path.is_file():
             raise ArtefactError(f"The model in {folder} lacks its file {name}; train it again.")
         if _sha256(path) != expected:
             raise ArtefactError(
                 f"The file {name} of the model in {folder} is not the one that was saved; train it again."
             )
+    return manifest
+
+
+def load(folder):
+    """The model in `folder`, after every hash has been checked; `ArtefactError` says what is wrong with it."""
+    from ml.forecast.boosted import Boosted
+    from ml.forecast.model import Model
+
+    folder = Path(folder)
+    manifest = checked_manifest(folder)
     content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     boosted = None
     if content["boosted_names"]:

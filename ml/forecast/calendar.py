@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.errors import ForecastError
-from ml.forecast.panel import read_dates
+from ml.forecast.reading import read_dates
 
 HOLIDAY_COLUMNS = ("holiday", "makeup_day", "holiday_ahead", "holiday_behind")
 NEW_YEAR_COLUMNS = ("new_year_ahead", "new_year_behind")
@@ -203,7 +203,7 @@ def _with_days(frame: pd.DataFrame, what: str) -> pd.DataFrame:
             f"The {what} has a column {there[0]} already; name it among the known-future columns or ask for the calendar,"
             " not both."
         )
-    dates = read_dates(frame["date"], what)
+    dates = read_dates(frame, what)
     if not dates.notna().any():
         raise ForecastError(f"The {what} has no row with a date.")
     return frame.assign(date=dates)

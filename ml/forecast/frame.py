@@ -30,7 +30,10 @@ def withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]
     reasons = np.full(len(panel.keys), "", object)
     reasons[never] = "no usable day in the history"
     for row in np.flatnonzero(stale):
-        reasons[row] = f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
+        reasons[row] = (
+            f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
+            f" (stale_days = {config.stale_days})"
+        )
     out = never | stale
     withheld = pd.concat([panel.keys[out].assign(reason=reasons[out]), panel.left_out], ignore_index=True)
     withheld = withheld.sort_values(["sku", "location"], kind="stable", ignore_index=True)

@@ -24,7 +24,7 @@ from ml.forecast.features import FeatureBuilder
 from ml.forecast.frame import empty_frame, forecast_frame, withhold
 from ml.forecast.heldout import BASELINE, BLEND, LEARNED, Lessons
 from ml.forecast.launch import LAUNCH, Similar, study
-from ml.forecast.panel import Columns, Panel, build_panel
+from ml.forecast.panel import Columns, Panel, build_panel, read_future
 from ml.forecast.paths import Dependence
 from ml.forecast.recurrent import Recurrent, fit_recurrent
 from ml.forecast.sample import draw_sample
@@ -333,12 +333,7 @@ def forecast(
     and the errors.
     """
     columns = Columns(tuple(known_future), tuple(past_only), tuple(static), availability)
-    check_horizon(horizon)
-    if columns.known_future and future is None:
-        raise ForecastError(
-            f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date and these"
-            f" columns for the {horizon} days after the history."
-        )
+    check_ahead(future, horizon, columns, newcomers, artefacts)
     model = train(
         history, horizon=horizon, known_future=columns.known_future, past_only=columns.past_only, static=columns.static,
         availability=availability, config=config, seed=seed, progress=progress,
@@ -391,6 +386,20 @@ def _of_sales(
     model = _train(history, horizon, columns, config or ForecastConfig(), seed, None)
     told = predict(model, history, future, horizon, models=[BLEND], newcomers=new)[0].assign(model=SALES)
     return told, model.dependence
+
+
+def check_ahead(future, horizon: int, columns: Columns, new: pd.DataFrame | None, artefacts) -> None:
+    """Raises `ForecastError` for what is needed only after minutes of training: the table of the days ahead, that of
+    newcomers and the folder for the model."""
+    from ml.forecast.artefacts import new_folder
+
+    check_horizon(horizon)
+    if columns.known_future:
+        read_future(future, columns, horizon)
+    if new is not None:
+        newcomers.with_days(new)
+    if artefacts is not None:
+        new_folder(artefacts)
 
 
 def check_horizon(horizon: int) -> None:

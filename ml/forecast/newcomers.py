@@ -24,7 +24,8 @@ from ml.forecast.distribution import Spread
 from ml.forecast.errors import ForecastError
 from ml.forecast.heldout import BLEND, LEARNED, HeldOut, Lessons
 from ml.forecast.launch import LAUNCH, Similar
-from ml.forecast.panel import Panel, as_text, fill_future, read_dates
+from ml.forecast.panel import Panel, as_text, fill_future
+from ml.forecast.reading import read_dates
 from ml.forecast.segments import SHORT
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
@@ -173,17 +174,24 @@ class Newcomers:
         return Newcomers(self.keys[rows].reset_index(drop=True), self.static[:, rows], self.first_day[rows])
 
 
+def with_days(frame: pd.DataFrame) -> pd.DataFrame:
+    """The newcomers table with `first_day`, if given, as days. Raises `ForecastError` for one without sku and location or with
+    a day that is none."""
+    lacking = [name for name in ("sku", "location") if name not in frame.columns]
+    if lacking:
+        raise ForecastError(
+            f"The newcomers lack the column {lacking[0]}; they have {', '.join(map(str, frame.columns)) or 'none'}."
+        )
+    return frame.assign(first_day=read_dates(frame, "newcomers", "first_day")) if "first_day" in frame else frame
+
+
 def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[str]]:
     """The newcomers table (sku, location and, if given, the static columns and first_day) against the history's panel.
 
     A static value that is not given is taken from the same product or the same location where they have one only; one that
     the history does not have is not known. Returns the newcomers and notes on what was left out or not understood. Raises `ForecastError` for a table that cannot be used.
     """
-    lacking = [name for name in ("sku", "location") if name not in frame.columns]
-    if lacking:
-        raise ForecastError(
-            f"The newcomers lack the column {lacking[0]}; they have {', '.join(map(str, frame.columns)) or 'none'}."
-        )
+    frame = with_days(frame)
     notes = [] if len(frame) else ["the newcomers table has no rows"]
     empty = frame[["sku", "location"]].isna().any(axis=1)
     if empty.any():
@@ -208,7 +216,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     next_day = panel.dates[panel.days - 1] + 1
     first_day = np.full(len(keys), next_day, _DAY)
     if "first_day" in frame:
-        given = read_dates(frame["first_day"], "newcomers", "first_day")
+        given = frame["first_day"]
         first_day = np.where(given.isna(), first_day, given.to_numpy().astype(_DAY))
     order = np.lexsort((keys["location"], keys["sku"])) if len(keys) else np.zeros(0, int)
     keys, first_day = keys.iloc[order].reset_index(drop=True), first_day[order]

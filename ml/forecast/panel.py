@@ -5,7 +5,6 @@ Belongs here: reading, cleaning and aligning history and future frames. Does not
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,14 +14,13 @@ import pandas as pd
 from ml.forecast.config import ForecastConfig
 from ml.forecast.doubted import Doubted, said
 from ml.forecast.errors import ForecastError
+from ml.forecast.reading import read_dates, read_numbers
 from ml.forecast.spikes import Usual, beyond_others, cut_spikes, usual_days
 from ml.phantom import phantom_days
 
 _KEY = ["sku", "location"]
 _DAY = np.dtype("datetime64[D]")
 _STRAY_DAYS, _FEW_STRAYS = 366, 0.01
-# Numbers beyond this are no measurement, and their squares would not fit.
-_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ def build_panel(
     known = np.full((len(columns.known_future), len(keys), total + horizon), np.nan, np.float32)
     known[:, :, :total] = _stack(shape, codes, at, history, columns.known_future)
     if columns.known_future and horizon:
-        future, told = _read_future(future, columns, horizon, last)
+        future, told = read_future(future, columns, horizon, last)
         notes += [*told, *fill_future(known[:, :, total:], future, keys, last, columns)]
     static, categories = _static(history, codes, len(keys), columns.static, categories)
     return Panel(
@@ -222,12 +220,13 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
     if missing:
         raise ForecastError(
             f"The {what} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}."
+            f" Add {'them' if len(missing) > 1 else 'it'}, or rename what stands for {'them' if len(missing) > 1 else 'it'}."
         )  # fmt: skip
     repeated = sorted({name for name in wanted if wanted.count(name) > 1})
     if repeated:
         raise ForecastError(f"The column {repeated[0]} is named twice; give each column one role.")
-    dates = read_dates(frame["date"], what).to_numpy().astype(_DAY)
-    numbers = {name: _numbers(frame[name], name, what) for name in numeric}
+    dates = read_dates(frame, what).to_numpy().astype(_DAY)
+    numbers = {name: read_numbers(frame, name, what) for name in numeric}
     notes: list[str] = []
     complete = (frame["sku"].notna() & frame["location"].notna()).to_numpy() & ~np.isnat(dates)
     if is_history:
@@ -286,38 +285,6 @@ def _unusable(keys: dict[str, pd.Series], dates, keep: np.ndarray, complete: np.
             "reason": reasons,
         }
     )
-
-
-def read_dates(values: pd.Series, what: str, column: str = "date") -> pd.Series:
-    """`values` as days without a time zone, of `column` of the `what`; NaT where there is none. `ForecastError` where one is
-    no date."""
-    try:
-        with warnings.catch_warnings():
-            # Offsets that differ, as those of summer and winter do, come as objects; the local day is what counts.
-            warnings.simplefilter("ignore", FutureWarning)
-            dates = pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
-        if dates.dtype == object:
-            dates = pd.to_datetime(dates.map(lambda at: at.replace(tzinfo=None), na_action="ignore"))
-    except (ValueError, TypeError) as error:
-        raise ForecastError(
-            f"The column {column} of the {what} holds a value that is not a date such as 2025-01-31."
-        ) from error
-    return dates.dt.tz_localize(None)
-
-
-def _numbers(values: pd.Series, name: str, what: str) -> np.ndarray:
-    """Numbers [n] as float32; NaN where there is none or one beyond `_LARGEST`. Quantities are float64, so that adding rows up loses nothing."""
-    if values.dtype.kind not in "biuf":
-        try:
-            values = pd.to_numeric(values)
-        except (ValueError, TypeError) as error:
-            raise ForecastError(
-                f"The {what}'s column {name} must hold numbers ({error}); a text column can be given as static."
-            ) from error
-    with np.errstate(over="ignore"):
-        numbers = values.to_numpy("float64" if name == "quantity" else "float32", na_value=np.nan)
-    usable = np.abs(numbers) <= _LARGEST
-    return numbers if usable.all() else np.where(usable, numbers, np.nan)
 
 
 def _strays(dates: np.ndarray) -> np.ndarray:
@@ -433,7 +400,8 @@ def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> 
     )
 
 
-def _read_future(future, columns: Columns, horizon: int, last) -> tuple[pd.DataFrame, list[str]]:
+def read_future(future, columns: Columns, horizon: int, last="the history") -> tuple[pd.DataFrame, list[str]]:
+    """The usable rows of the future table, and notes. Raises `ForecastError` for one that is not there or cannot be used."""
     if future is None:
         raise ForecastError(
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date"
@@ -451,10 +419,24 @@ def fill_future(known: np.ndarray, future: pd.DataFrame, keys: pd.DataFrame, las
     filled[index[use], at[use]] = True
     for number, name in enumerate(columns.known_future):
         known[number, index[use], at[use]] = future[name].to_numpy(np.float32)[use]
-    lacking = int((~filled).sum())
-    if not lacking:
+    if not len(keys):
         return []
-    return [f"the future table lacks {lacking} of {filled.size} series-days; their covariates count as not known"]
+    notes = []
+    if not filled.any():
+        return [
+            f"no row of the future table is of a day from {last + 1} to {last + horizon} and a series of the history; what it"
+            " should tell counts as not known"
+        ]
+    if lacking := int((~filled).sum()):
+        row, day = np.argwhere(~filled)[0]
+        notes.append(
+            f"the future table lacks {lacking} of {filled.size} series-days, such as {keys['sku'].iloc[row]} at"
+            f" {keys['location'].iloc[row]} on {last + 1 + day}; their covariates count as not known"
+        )
+    empty = [name for name, told in zip(columns.known_future, known, strict=True) if np.isnan(told).all()]
+    if empty:
+        notes.append(f"the future table says nothing of {', '.join(empty)}, which counts as not known")
+    return notes
 
 
 def _position(keys: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:

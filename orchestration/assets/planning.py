@@ -107,6 +107,7 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
                 "error of earlier forecasts": dg.MetadataValue.md(accuracy_chart(scored)),
                 "told besides sales": ", ".join((*model.columns.known_future, *model.columns.past_only)),
                 "not known": "; ".join(data.notes) or "nothing",
+                "mended or not told": "; ".join(made.notes) or "nothing",
                 **_decided(decision),
             }
         )
@@ -206,7 +207,8 @@ def planning_assets(partitions: dg.PartitionsDefinition, timezone: str) -> list[
                 "superseded": saved.superseded,
                 "withheld": len(plan.withheld),
                 "withheld by reason": dg.MetadataValue.md(_counts(plan.withheld, "reason_code")),
-                "frozen": frozen,
+                # Whole, it would push the columns of the tables above it out of sight; `replenishment/inputs` has it.
+                "frozen": frozen[:12],
             },
         )
         yield dg.MaterializeResult(

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 console = Console(soft_wrap=True, highlight=False)
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
 
 
 def backup(folder: Folder) -> None:
-    """Write everything that nothing else can rebuild to a new folder DIR; others may work on meanwhile.
+    """Write everything that nothing else can rebuild to a new FOLDER; others may work on meanwhile.
 
     It holds secrets: keep it where only you can read it.
     """

@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+_NAMES = ("sku", "location", "date", "quantity", "first_day")
+"""Columns with a meaning of their own, however they are capitalised."""
+_SHOWN = 10
+"""Series of a kind that are named on the screen."""
+
 
 def forecast(
     history: Annotated[
@@ -48,7 +53,12 @@ def forecast(
         Path | None,
         typer.Option(help="Where to write what each driver contributes to each day's blended mean, .parquet or .csv"),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML with parameters (see ForecastConfig)")] = None,
+    withheld: Annotated[
+        Path | None, typer.Option(help="Where to write which series are not forecast and why, .parquet or .csv")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML with the fields of forecast.yaml; docs/forecasting.md lists them")
+    ] = None,
     tune: Annotated[
         float, typer.Option(min=0, help="Minutes to look for better parameters first, on days held out of the history")
     ] = 0,
@@ -56,15 +66,18 @@ def forecast(
     seed: Annotated[int, typer.Option(help="The same seed and file give the same forecast")] = 0,
 ) -> None:
     """Train on HISTORY and forecast the days after it: mean and quantiles per product, location and day."""
-    from ml.forecast import ForecastError
+    from ml.forecast import ForecastConfig, ForecastError
     from ml.forecast import explain as parts_of
     from ml.forecast import forecast as run
     from ml.forecast.calendar import add_calendar
+    from ml.forecast.config_file import read_config
 
     try:
-        for path in filter(None, (out, explain)):
+        for path in filter(None, (out, explain, withheld)):
             _check_output(path)
         days = _read(history, "history")
+        if not len(days):
+            raise ForecastError(f"The history file {history} has no rows below its column names.")
         ahead = _read(future, "future") if future else None
         new = _read(newcomers, "newcomers") if newcomers else None
         if hourly:
@@ -78,7 +91,7 @@ def forecast(
                 raise ForecastError(f"The column {min(both)} comes with --country; leave it out of --known-future.")
             days, ahead, notes = with_calendar.history, with_calendar.future, (*notes, *with_calendar.notes)
             told += with_calendar.names
-        parameters = _config(config)
+        parameters = read_config(config) if config else ForecastConfig()
         common = {
             "horizon": horizon,
             "known_future": told,
@@ -89,20 +102,25 @@ def forecast(
             "progress": lambda step: typer.echo(f"  {step}", err=True),
         }
         if tune:
+            from ml.forecast.model import check_ahead
+            from ml.forecast.panel import Columns
             from ml.forecast.tuning import tune as search
 
+            check_ahead(ahead, horizon, Columns(told), new, artefacts)
             tuned = search(days, seconds=60 * tune, config=parameters, **common)
             parameters, notes = tuned.config, (*notes, *(choice.says() for choice in tuned.choices))
             if tuned.changed:
                 typer.echo(f"Put this into --config to use it again:\n\n{tuned.as_yaml()}")
         result = run(days, ahead, newcomers=new, config=parameters, sales=sales, artefacts=artefacts, **common)
         _write(result.forecasts, out)
+        if withheld:
+            _write(result.withheld, withheld)
         if explain:
             _write(parts_of(result.model, days, ahead, horizon, newcomers=new), explain)
     except ForecastError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    _report(result, out, notes)
+    _report(result, out, withheld, notes)
 
 
 def _check_output(path: Path) -> None:
@@ -144,17 +162,36 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _known_names(columns) -> dict:
+    """What to call each of `columns`: as it is written, without spaces around it, and `sku`, `location`, `date`, `quantity`
+    and `first_day` in small letters."""
+    names = {}
+    for column in columns:
+        bare = str(column).strip()
+        small = bare.lower()
+        names[column] = small if small in _NAMES and small not in {*columns, *names.values()} else bare
+    return names
+
+
 def _read(path: Path, what: str):
     import pandas as pd
 
+    from connectors.files.delimited import find_delimiter, find_encoding
     from ml.forecast import ForecastError
 
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            frame = pd.read_parquet(path)
+            return frame.rename(columns=_known_names(frame.columns))
         if path.suffix.lower() in (".csv", ".txt", ".gz"):
+            written = {}
+            if path.suffix.lower() != ".gz":
+                encoding = find_encoding(path)
+                written = {"encoding": encoding, "sep": find_delimiter(path, 0, frozenset(_NAMES), encoding)}
+            names = _known_names(pd.read_csv(path, nrows=0, **written).columns)
             # Codes such as 00123 must stay as they are.
-            return pd.read_csv(path, dtype={"sku": str, "location": str})
+            codes = {name: str for name, known in names.items() if known in ("sku", "location")}
+            return pd.read_csv(path, dtype=codes, **written).rename(columns=names)
     except FileNotFoundError:
         raise ForecastError(f"The {what} file {path} does not exist.") from None
     except pd.errors.EmptyDataError:
@@ -163,26 +200,6 @@ def _read(path: Path, what: str):
         reason = str(error).splitlines()[0]
         raise ForecastError(f"The {what} file {path} cannot be read as {path.suffix[1:].upper()}: {reason}.") from None
     raise ForecastError(f"The {what} file {path} must be CSV or Parquet and end in .csv or .parquet.")
-
-
-def _config(path: Path | None):
-    import yaml
-    from pydantic import ValidationError
-
-    from ml.forecast import ForecastConfig, ForecastError
-
-    if path is None:
-        return ForecastConfig()
-    try:
-        return ForecastConfig(**(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
-    except OSError:
-        raise ForecastError(f"The configuration {path} cannot be read.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError):
-        raise ForecastError(f"The configuration {path} is not a YAML mapping of parameters.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ForecastError(f"The configuration {path} has a wrong value for {place}: {first['msg']}.") from None
 
 
 def _write(frame, path: Path) -> None:
@@ -200,14 +217,16 @@ def _write(frame, path: Path) -> None:
         raise ForecastError(f"The forecasts cannot be written to {path}: {error.strerror or error}.") from None
 
 
-def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
+def _report(result, out: Path, withheld: Path | None, notes: tuple[str, ...]) -> None:
     """A short table of held-out quality, what is new, what was withheld and where the forecasts are."""
     from ml.forecast.newcomers import judged
 
     for note in (*notes, *result.notes):
         typer.echo(f"Note: {note}.")
     pooled = result.scores[result.scores["segment"] == "all"].sort_values("wape")
-    if len(pooled):
+    if len(pooled) and pooled["wape"].isna().all():
+        typer.echo("\nNothing was sold on the held-out days inside the history: they do not tell how good a model is.")
+    elif len(pooled):
         naive = pooled.set_index("model").at["seasonal_naive", "wape"]
         typer.echo(
             f"\nHeld-out days inside the history ({pooled['days'].iloc[0]:,} series-days; lower is better, bias near 0)"
@@ -216,18 +235,23 @@ def _report(result, out: Path, notes: tuple[str, ...] = ()) -> None:
             f"{'model':<18}{'WAPE':>8}{'in stock':>10}{'pinball':>9}{'bias':>8}{'80 % hit':>10}{'against naive':>15}"
         )
         for row in pooled.itertuples():
-            gain = row.wape / naive - 1 if naive and naive > 0 else float("nan")
+            # A naive forecast without an error, as of a constant, cannot be bettered.
+            gain = f"{row.wape / naive - 1:+.1%}" if naive > 0 else "-"
             typer.echo(
                 f"{row.model:<18}{row.wape:>8.3f}{row.wape_in_stock:>10.3f}{row.pinball:>9.3f}"
-                f"{row.bias_in_stock:>+8.1%}{row.coverage_80:>10.1%}{gain:>+15.1%}"
+                f"{row.bias_in_stock:>+8.1%}{row.coverage_80:>10.1%}{gain:>15}"
             )
     if len(result.newcomers):
         typer.echo(f"\nNew products: {len(result.newcomers)}, judged by similar ones")
-        for row in result.newcomers.head(10).itertuples():
+        for row in result.newcomers.head(_SHOWN).itertuples():
             typer.echo(f"  {row.sku} at {row.location} from {row.first_day:%Y-%m-%d}: {judged(row.similar, row.alike)}")
+        if (more := len(result.newcomers) - _SHOWN) > 0:
+            typer.echo(f"  and {more:,} more: the column similar of {out} says by how many each was judged")
     if len(result.withheld):
         typer.echo(f"\nWithheld: {len(result.withheld)} series")
-        for row in result.withheld.head(10).itertuples():
+        for row in result.withheld.head(_SHOWN).itertuples():
             typer.echo(f"  {row.sku} at {row.location}: {row.reason}")
+        if (more := len(result.withheld) - _SHOWN) > 0:
+            typer.echo(f"  and {more:,} more: " + (str(withheld) if withheld else "--withheld FILE writes them all"))
     series = len(result.forecasts[["sku", "location"]].drop_duplicates())
     typer.echo(f"\nForecasts of {series:,} series for {result.parameters['horizon']} days: {out}")

@@ -61,7 +61,7 @@ def register(
 
     @models.command("explain")
     def explain_forecast(
-        item: Annotated[str, typer.Argument(help="The item's code or key")],
+        item: Annotated[str, typer.Argument(help="The item's code, name or key")],
         location: Annotated[str, typer.Argument(help="Name or key of the place it is stocked at")],
         days: Annotated[int, typer.Option(min=1, max=HORIZON_DAYS, help="Days ahead")] = 7,
     ) -> None:

@@ -30,6 +30,7 @@ STEPS = {
     "build_marts": "building and testing the marts",
     "fct_demand_daily_demand_reaches_the_evening_before": "checking that demand reaches the evening before",
     "fct_demand_daily_sales_arrived_from_every_location": "checking that sales arrived from every location",
+    "rpt_stock_count_stock_still_sells": "checking that what the books have in stock sells",
     "published__marts": "publishing the marts",
     "forecast__model": "training the models",
     "forecast__quantiles": "forecasting four weeks (trains first where there is no model yet)",

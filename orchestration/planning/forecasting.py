@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from connectors.errors import PermanentError
@@ -35,25 +33,26 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True)
 class Forecasts:
     """`frame` as `ml.forecast` gives it, the fields of its `Dependence`, and which model made them: `id` and
-    `trained_until`."""
+    `trained_until`. `notes`: what was mended in the history or is not known of the days ahead."""
 
     frame: pd.DataFrame
     dependence: dict[str, float]
     issued_by: dict[str, str]
     withheld: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def read_forecast_config(path: Path) -> ForecastConfig:
     """Every parameter of the models, from `<home>/forecast.yaml`, or the defaults."""
-    from ml.forecast import ForecastConfig
+    from ml.forecast import ForecastConfig, ForecastError
+    from ml.forecast.config_file import read_config
 
     if not path.exists():
         return ForecastConfig()
     try:
-        return ForecastConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        reason = str(error).replace("\n", "; ")
-        raise PermanentError(f"{path} cannot be used ({reason}): correct it and run the job again.") from None
+        return read_config(path)
+    except ForecastError as error:
+        raise PermanentError(str(error)) from None
 
 
 # -- Training ----------------------------------------------------------------------------------------------------------
@@ -86,9 +85,10 @@ def train_and_decide(
             f"The model {model_id} comes into use in place of {former}, which another version of Stockflow trained."
         )
         decision = Decision("promote", model_id, morning, reason, other=former)
-    except ArtefactError as error:
-        reason = f"The model {model_id} comes into use: {error}"
-        decision = Decision("promote", model_id, morning, reason, other=register.champion(models).model_id)
+    except ArtefactError:
+        former = register.champion(models).model_id
+        reason = f"The model {model_id} comes into use in place of {former}, whose files are not those that were saved."
+        decision = Decision("promote", model_id, morning, reason, other=former)
     else:
         if in_use is None:
             decision = Decision("promote", model_id, morning, f"The first model, {model_id}, comes into use.")
@@ -265,6 +265,6 @@ def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
     """Forecasts for the cycle's horizon from its history and the announced future."""
     from ml.forecast import predict
 
-    frame, withheld, _ = predict(model, data.history, data.future, HORIZON_DAYS, newcomers=data.newcomers)
+    frame, withheld, notes = predict(model, data.history, data.future, HORIZON_DAYS, newcomers=data.newcomers)
     issued_by = {"id": model_id, "trained_until": model.trained_until}
-    return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld)
+    return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld, notes)

@@ -152,19 +152,23 @@ def next_morning(db: duckdb.DuckDBPyConnection, today: dt.date) -> dt.date | Non
 def find_series(db: duckdb.DuckDBPyConnection, item: str, location: str) -> tuple[str, str]:
     """The keys (sku, location) by which the product and the place that somebody named are forecast.
 
-    Items go by code or key, places by name or key; capitals do not matter. Raises PermanentError for what is not there,
-    or is there more than once.
+    Items go by code, key or name, places by name or key; capitals do not matter. Raises PermanentError for what is not
+    there, or is there more than once.
     """
     found = []
     for what, told, sql in (
-        ("item", item, "SELECT item_key FROM marts.dim_item WHERE lower(item_code) = lower($name) OR item_key = $name"),
+        ("item", item, "SELECT item_key FROM marts.dim_item WHERE lower(item_code) = lower($name) OR item_key = $name "
+         "OR lower(name) = lower($name)"),
         ("location", location, "SELECT DISTINCT stock_location_key FROM marts.dim_location "
          "WHERE lower(name) = lower($name) OR location_key = $name"),
     ):  # fmt: skip
         keys = [key for (key,) in db.execute(sql, {"name": told}).fetchall()]
         if len(keys) != 1:
-            many = "is more than one; give its key" if keys else "is none"
-            raise PermanentError(f"Of the {what} {told!r} there {many} (see marts.dim_{what}).")
+            raise PermanentError(
+                f"There is more than one {what} {told!r}; name it by its key in marts.dim_{what}, such as {min(keys)}."
+                if keys
+                else f"There is no {what} {told!r}; marts.dim_{what} lists those there are."
+            )
         found.append(keys[0])
     return found[0], found[1]
 

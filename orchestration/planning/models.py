@@ -74,10 +74,17 @@ def champion(models: Path) -> Champion | None:
 def load_champion(models: Path) -> tuple[Model, str] | None:
     """The model in use and its id. Raises ArtefactError when a file does not match its hash, and of these
     OtherVersionError when another version of the code wrote it."""
-    from ml.forecast import load
+    from ml.forecast import ArtefactError, OtherVersionError, load
 
     found = champion(models)
-    return None if found is None else (load(models / found.model_id), found.model_id)
+    if found is None:
+        return None
+    try:
+        return load(models / found.model_id), found.model_id
+    except OtherVersionError:
+        raise
+    except ArtefactError as error:
+        raise ArtefactError(f"{error} `stockflow run weekly_training_job` does.") from error
 
 
 def model_ids(models: Path) -> list[str]:
@@ -111,7 +118,7 @@ class Listed:
 def listed(models: Path) -> list[Listed]:
     """The kept models, newest first; one whose files do not match their hashes is listed with what is wrong."""
     from ml.forecast import ArtefactError
-    from ml.forecast.artefacts import read_manifest, read_scores
+    from ml.forecast.artefacts import checked_manifest, read_scores
 
     in_use = champion(models)
     rows = []
@@ -119,7 +126,7 @@ def listed(models: Path) -> list[Listed]:
         is_champion = in_use is not None and in_use.model_id == model_id
         since = in_use.since if is_champion else None
         try:
-            manifest, scores = read_manifest(models / model_id), read_scores(models / model_id)
+            manifest, scores = checked_manifest(models / model_id), read_scores(models / model_id)
         except ArtefactError as error:
             rows.append(Listed(model_id, "", "", None, since, is_champion, str(error)))
             continue

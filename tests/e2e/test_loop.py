@@ -251,7 +251,7 @@ def test_a_forecast_is_explained_in_words(story):
     assert len(days) == 3
     assert all("the level of what was sold" in line for line in days)
     nowhere = CliRunner().invoke(commands, ["models", "explain", item, "Atlantis"]).exception
-    assert str(nowhere) == "Of the location 'Atlantis' there is none (see marts.dim_location)."
+    assert str(nowhere) == "There is no location 'Atlantis'; marts.dim_location lists those there are."
 
 
 def test_models_are_tuned_on_the_history_of_the_home(story):

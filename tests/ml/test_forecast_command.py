@@ -97,9 +97,10 @@ def test_hours_tell_how_much_of_a_day_was_on_the_shelf_and_sales_are_forecast_be
         (["config.yaml"], "must be CSV or Parquet"),
         (["broken.parquet"], "cannot be read as PARQUET"),
         (["empty.csv"], "is empty"),
+        (["names.csv"], "has no rows below its column names"),
         (["history.csv", "--out", "forecast.txt"], "must end in .parquet or .csv"),
         (["history.csv", "--out", "nowhere/forecast.csv"], "does not exist; create it"),
-        (["history.csv", "--config", "wrong.yaml"], "wrong value for boosted.rounds"),
+        (["history.csv", "--config", "wrong.yaml"], "boosted.rounds is 'many', but should be a valid integer"),
         (["history.csv", "--horizon", "0"], "horizon must be"),
         (["history.csv", "--hourly", "quantity,discount"], "must hold lists"),
         (["history.csv", "--hourly", "quantity"], "takes two columns"),
@@ -109,12 +110,94 @@ def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, argument
     monkeypatch.chdir(files)
     (files / "broken.parquet").write_bytes(b"PAR1 nonsense")
     (files / "empty.csv").write_text("")
+    (files / "names.csv").write_text("sku,location,date,quantity\n")
     (files / "wrong.yaml").write_text("boosted: {rounds: many}")
     told = CliRunner().invoke(app, arguments)
     assert told.exit_code == 1
     assert message in told.output
     assert "Traceback" not in told.output
     assert len([line for line in told.output.splitlines() if line.startswith("Error")]) == 1
+
+
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), ("|", "gb18030")])
+def test_a_table_as_spreadsheets_write_it_is_read(app, files, separator, encoding):
+    history = pd.read_csv(files / "history.csv", dtype={"sku": str}).assign(location="上海一店")
+    history = history.rename(columns={"sku": "SKU", "location": " Location", "date": "Date", "quantity": "Quantity "})
+    history.to_csv(files / "sheet.csv", index=False, sep=separator, encoding=encoding)
+    out = files / "out.parquet"
+    told = CliRunner().invoke(
+        app, [str(files / "sheet.csv"), "--config", str(files / "config.yaml"), "--out", str(out)]
+    )
+    assert told.exit_code == 0, told.output
+    written = pd.read_parquet(out)
+    assert written["sku"].iloc[0] == "0000"
+    assert set(written["location"]) == {"上海一店"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--known-future", "discount", "--future", "plan.csv"], "has '10%' in row 2 (0000 at S1)"),
+        (["--known-future", "discount", "--tune", "0.2"], "need a future table"),
+        (["--newcomers", "new.csv"], "The column first_day of the newcomers has 'soon' in row 3 (N2 at S1)"),
+        (["--artefacts", "config.yaml"], "No model can be saved in config.yaml (File exists)"),
+        (["--artefacts", "."], "is not empty"),
+    ],
+)
+def test_what_cannot_be_used_in_the_end_is_said_before_training(app, files, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    plan = pd.read_parquet("future.parquet").assign(discount="10%")
+    plan.to_csv("plan.csv", index=False)
+    (files / "new.csv").write_text("sku,location,first_day\nN1,S1,2025-05-01\nN2,S1,soon\n")
+    told = CliRunner().invoke(app, ["history.csv", "--config", "config.yaml", "--out", "out.csv", *arguments])
+    assert told.exit_code == 1
+    assert message in told.output
+    assert "read:" not in told.output  # the first step of training
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("boosted: {roundz: 30}", "there is no field boosted.roundz, was boosted.rounds meant?"),
+        ("nonsense: 1", "there is no field nonsense. Correct it"),
+        ("spike_factor: 0.5\nboosted: {depth: 40}",
+         "spike_factor is 0.5, but should be greater than 1; boosted.depth is 40, but should be less than or equal to 16."),
+        ("accuracy: {lead_days: [1, 40]}", "accuracy.lead_days is [1, 40], but lead_days are between 1 and 28."),
+        ("boosted: 3", "boosted is 3, but should be"),
+        ("boosted:\n\trounds: 3", "is not YAML from line 2 on."),
+        ("- 1", "does not hold fields such as `min_days: 28`."),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_in_a_configuration_is_said_at_once(app, files, text, message):
+    (files / "wrong.yaml").write_text(text)
+    told = CliRunner().invoke(app, [str(files / "history.csv"), "--config", str(files / "wrong.yaml")])
+    assert told.exit_code == 1
+    assert message in told.output
+    assert "docs/forecasting.md lists every field" in told.output
+
+
+@pytest.mark.parametrize(("quantity", "says"), [(0, "Nothing was sold on the held-out days"), (7, "blend")])
+def test_where_there_is_nothing_to_compare_with_nothing_is_made_up(app, files, quantity, says):
+    pd.read_csv(files / "history.csv", dtype=str).assign(quantity=quantity).to_csv(files / "flat.csv", index=False)
+    given = [str(files / "flat.csv"), "--config", str(files / "config.yaml"), "--out", str(files / "out.parquet")]
+    told = CliRunner().invoke(app, given)
+    assert told.exit_code == 0, told.output
+    assert says in told.output
+    assert "nan" not in told.output
+
+
+def test_every_series_that_is_withheld_can_be_had_with_its_reason(app, files):
+    history = pd.read_csv(files / "history.csv", dtype=str)
+    gone = (history["sku"] < "0012") & (history["date"] > "2025-01-20")
+    history[~gone].to_csv(files / "gone.csv", index=False)
+    given = [str(files / "gone.csv"), "--config", str(files / "config.yaml"), "--out", str(files / "out.parquet")]
+    told = CliRunner().invoke(app, given)
+    assert "  and 2 more: --withheld FILE writes them all" in told.output
+    told = CliRunner().invoke(app, [*given, "--withheld", str(files / "withheld.csv")])
+    assert f"  and 2 more: {files / 'withheld.csv'}" in told.output
+    written = pd.read_csv(files / "withheld.csv", dtype=str)
+    assert list(written["sku"]) == [f"{number:04d}" for number in range(12)]
+    assert set(written["reason"]) == {"no row since 2025-01-20, 70 days before the end (stale_days = 60)"}
 
 
 def test_a_country_tells_holidays_that_nobody_wrote_down(app, tmp_path):

@@ -322,11 +322,24 @@ def test_future_days_that_are_missing_and_covariates_that_are_null():
         history, future, horizon=14, known_future=["promo", "nothing"], past_only=[], availability=None, config=QUICK
     )
     check(result, 30)
-    assert any("lacks 210 of 420" in note for note in result.notes)
+    first = days[1].date()
+    assert any(f"lacks 210 of 420 series-days, such as P00 at S on {first};" in note for note in result.notes)
+    assert "the future table says nothing of nothing, which counts as not known" in result.notes
     nothing_known = run(
         history, future.iloc[:0], horizon=14, known_future=["promo"], past_only=["nothing"], config=QUICK
     )
     check(nothing_known, 30)
+    of_last_year = run(
+        history,
+        future.assign(date=future["date"] - pd.Timedelta(days=365)),
+        horizon=14,
+        known_future=["promo"],
+        config=QUICK,
+    )
+    for told in (nothing_known, of_last_year):
+        assert any(
+            f"is of a day from {days[0].date()} to {days[-1].date()} and a series" in note for note in told.notes
+        )
 
 
 def test_keys_come_back_as_they_were_and_match_across_types():
@@ -342,8 +355,11 @@ def test_keys_come_back_as_they_were_and_match_across_types():
     ("change", "message"),
     [
         (lambda f: f.drop(columns="quantity"), "lacks the column quantity"),
-        (lambda f: f.assign(quantity="many"), "quantity must hold numbers"),
-        (lambda f: f.assign(date="yesterday"), "not a date"),
+        (lambda f: f.assign(quantity=["1", "1,5", "many"]), r"quantity .* has '1,5' in row 3 \(A at S\); correct it"),
+        (
+            lambda f: f.assign(date=["2025-01-01", "2025-01-02", "3/1/2025"]),
+            r"has '3/1/2025' in row 4 \(A at S\), .* not a date",
+        ),
     ],
 )
 def test_unusable_frames_are_refused_in_one_sentence(change, message):

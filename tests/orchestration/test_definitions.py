@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from orchestration.cli.project import prepare_project
+from orchestration.cli.project import STEPS, prepare_project
 from orchestration.definitions import build_definitions
 from orchestration.mornings import reach_back
 from orchestration.settings import CHECKOUT, Business, SandboxSource, Settings, SlackSettings
@@ -83,6 +83,12 @@ def test_jobs_and_what_starts_them(repository):
          "slack_alerts_sensor", "webhook_inbox_sensor"],
         dg.DefaultSensorStatus.RUNNING,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("job", ["daily_planning_job", "weekly_training_job", "push_back_job"])
+def test_every_step_of_a_job_that_people_run_is_told_in_words(repository, job):
+    steps = {node.name for node in repository.get_job(job).graph.nodes}
+    assert steps - set(STEPS) == {"pull_sandbox"} & steps
 
 
 def test_without_slack_nothing_tells(tmp_path):

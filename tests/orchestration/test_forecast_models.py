@@ -152,7 +152,7 @@ def test_a_model_in_use_that_was_altered_is_replaced(engine, kept):
     (folder / ids["old"] / "model.json").write_text("{}")
     challenger, decision = train(engine, folder, 105)
     assert (decision.action, register.champion(folder).model_id) == ("promote", challenger)
-    assert "not the one that was saved" in decision.message
+    assert decision.message.endswith(f"in place of {ids['old']}, whose files are not those that were saved.")
 
 
 def saved_before_an_upgrade(folder, model_id: str) -> None:
@@ -204,7 +204,7 @@ def test_weekly_training_replaces_a_model_of_before_an_upgrade_too_but_an_altere
     challenger, decision = train(engine, folder, 105)
     assert (decision.action, decision.model_id, decision.other) == ("promote", challenger, ids["old"])
     (folder / challenger / "model.json").write_text("{}")
-    with pytest.raises(ArtefactError, match="not the one that was saved"):
+    with pytest.raises(ArtefactError, match=r"not the one that was saved; .* `stockflow run weekly_training_job` does"):
         forecasting.model_in_use(engine, DemandData(history(106), pd.DataFrame()), folder, morning(106), GOOD)
 
 
@@ -364,6 +364,13 @@ def test_an_altered_model_is_listed_as_such_and_cannot_be_used(engine, kept):
     with pytest.raises(Exception, match="not the one that was saved"):
         register.use(engine, folder, ids["new"], morning(105), actor="user:ann")
     assert register.champion(folder).model_id == ids["old"]
+    # Of the other files too, which the table shows nothing of.
+    manifest = folder / ids["bad"] / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"files": content["files"] | {"booster.ubj": "0"}}))
+    problems = {row.model_id: row.problem for row in register.listed(folder) if row.problem}
+    assert set(problems) == {ids["new"], ids["bad"]}
+    assert "lacks its file booster.ubj" in problems[ids["bad"]]
 
 
 def test_old_models_go_but_not_the_one_in_use_nor_the_one_before_it(kept):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pandas as pd
 import pytest
 
 from connectors.extract import Collector
 from connectors.records import Product
+from ml.forecast import ForecastConfig, train
 from operations import alerts, publications
 from orchestration.health import examine
+from orchestration.planning import models as register
 
 
 def told(name: str) -> tuple[bool, str]:
@@ -18,8 +23,8 @@ def told(name: str) -> tuple[bool, str]:
 def test_a_new_home_is_well(watched):
     checks = examine()
     assert [check.name for check in checks] == [
-        "configuration", "Python", "disk", "dbt project", "PostgreSQL", "sources", "landing", "warehouse", "calendar", "published",
-        "outbox", "alerts",
+        "configuration", "Python", "disk", "dbt project", "PostgreSQL", "sources", "landing", "warehouse", "model", "calendar",
+        "published", "outbox", "alerts",
     ]  # fmt: skip
     assert all(check.ok for check in checks), checks
 
@@ -36,6 +41,31 @@ def test_a_landed_file_that_is_gone_is_named(watched):
     assert landed.files[0].path in says
     moved.rename(path)
     assert told("landing")[0]
+
+
+def test_a_wrong_parameter_and_an_altered_model_are_told_before_a_cycle_fails_for_them(watched):
+    assert told("model") == (True, "none yet: the first cycle trains one")
+    config = watched.settings.home / "forecast.yaml"
+    config.write_text("origin: 3")
+    ok, says = told("model")
+    config.unlink()
+    assert not ok
+    assert "there is no field origin, was origins meant?" in says
+    days = pd.date_range("2026-01-01", periods=30)
+    history = pd.DataFrame({"sku": "A", "location": "L", "date": days, "quantity": 1})
+    trained = train(history, horizon=7, config=ForecastConfig(boosted={"enabled": False}, recurrent={"enabled": False}))
+    trained.save(watched.settings.models / "m1")
+    register.decide(
+        watched.engine, watched.settings.models, register.Decision("promote", "m1", days[-1].date(), "First.")
+    )
+    try:
+        assert told("model") == (True, "m1, trained until 2026-01-30")
+        (watched.settings.models / "m1" / "model.json").write_text("{}")
+        ok, says = told("model")
+        assert not ok
+        assert says.endswith("train it again. `stockflow run weekly_training_job` does.")
+    finally:
+        shutil.rmtree(watched.settings.models)
 
 
 def test_targets_that_show_different_snapshots_are_told(watched):
