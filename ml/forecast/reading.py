@@ -62,10 +62,20 @@ def _first_odd(frame: pd.DataFrame, column: str, read: Callable[[pd.Series], pd.
     """The first value of `column` that `read` refuses, and where it is: by row, as spreadsheets count them below one of
     names, by product and place."""
     values = frame[column].reset_index(drop=True)
-    for at, value in values[~values.astype(str).duplicated()].items():
-        try:
-            read(values.iloc[[at]])
-        except (ValueError, TypeError):
-            whose = " at ".join(str(frame[key].iloc[at]) for key in ("sku", "location") if key in frame)
-            return f"{str(value)!r} in row {at + 2}" + (f" ({whose})" if whose else "")
-    return "values of several kinds"
+    # Halved again and again, for a file may have millions of rows before it.
+    while len(values) > 1:
+        before = values.iloc[: len(values) // 2]
+        values = before if not _readable(before, read) else values.iloc[len(before) :]
+    if _readable(values, read):
+        return "values of several kinds"
+    at = int(values.index[0])
+    whose = " at ".join(str(frame[key].iloc[at]) for key in ("sku", "location") if key in frame)
+    return f"{str(values.iloc[0])!r} in row {at + 2}" + (f" ({whose})" if whose else "")
+
+
+def _readable(values: pd.Series, read: Callable[[pd.Series], pd.Series]) -> bool:
+    try:
+        read(values)
+    except (ValueError, TypeError):
+        return False
+    return True
