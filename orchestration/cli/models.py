@@ -92,8 +92,11 @@ def register(
             except ForecastError as error:
                 raise PermanentError(str(error)) from error
             say.print(f"{item} at {location} by the model {in_use[1]}:", markup=False, soft_wrap=True)
+            closed = data.closed_days()
+            closed = set(closed.loc[closed["location"] == series[1], "date"])
             for date, day in islice(parts.groupby("date"), days):
-                say.print(f"  {date:%a %Y-%m-%d}  {sentence(day)}", markup=False, soft_wrap=True)
+                told = "0: closed" if date in closed else sentence(day)
+                say.print(f"  {date:%a %Y-%m-%d}  {told}", markup=False, soft_wrap=True)
 
     @models.command("tune")
     def tune_models(

@@ -133,6 +133,11 @@ class DemandData:
     newcomers: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
 
+    def closed_days(self) -> pd.DataFrame:
+        """The location and date of each day ahead on which a place is closed."""
+        closed = self.future["is_open"] == 0
+        return self.future.loc[closed, ["location", "date"]].drop_duplicates(ignore_index=True)
+
 
 def _is_built(db: duckdb.DuckDBPyConnection) -> bool:
     """Whether there are marts to read demand from."""

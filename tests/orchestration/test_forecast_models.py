@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from connectors.errors import PermanentError
 from ml.forecast import (
+    QUANTILE_COLUMNS,
     ArtefactError,
     BoostedConfig,
     ChallengeConfig,
@@ -174,7 +175,7 @@ def test_the_first_morning_after_an_upgrade_trains_anew_says_so_and_forecasts(en
     with scored(ids["old"], 2.0, until=105) as db:
         found = quality.assess(db, folder, morning(105), GOOD)
     assert quality.watch(engine, found, folder, morning(105), history(105), GOOD) is None
-    future = pd.DataFrame({"sku": [], "location": [], "date": pd.to_datetime([])})
+    future = pd.DataFrame({"sku": [], "location": [], "date": pd.to_datetime([]), "is_open": []})
     data = DemandData(history(105), future)
     model, model_id, decision = forecasting.model_in_use(engine, data, folder, morning(105), GOOD)
     assert decision.message == (
@@ -196,6 +197,20 @@ def test_the_first_morning_after_an_upgrade_trains_anew_says_so_and_forecasts(en
     assert found.champion.is_worse
     assert quality.watch(engine, found, folder, morning(111), history(111), GOOD) is None
     assert register.champion(folder).model_id == model_id
+
+
+def test_nothing_is_forecast_of_a_day_on_which_the_place_is_closed(kept):
+    """Its history holds no row of a closed day, so no model knows what one is."""
+    folder, ids = kept
+    past = history(105)
+    days = pd.date_range(past["date"].max() + pd.Timedelta(days=1), periods=28).as_unit("us")
+    future = past[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
+    future = future.assign(is_open=(future["date"].dt.dayofweek < 6).astype(int), discount=0.0)
+    frame = forecasting.forecast_cycle(DemandData(past, future), load(folder / ids["old"]), ids["old"]).frame
+    is_sunday = frame["date"].dt.dayofweek == 6
+    assert is_sunday.sum() * 7 == len(frame)
+    assert (frame.loc[is_sunday, ["mean", *QUANTILE_COLUMNS]] == 0).all(axis=None)
+    assert (frame.loc[~is_sunday & (frame["model"] == "blend"), "mean"] > 0).all()
 
 
 def test_weekly_training_replaces_a_model_of_before_an_upgrade_too_but_an_altered_one_stops_the_morning(engine, kept):
