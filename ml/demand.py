@@ -52,6 +52,9 @@ _STEP_DAYS = 364
 # Series-days that the dispersion is estimated on.
 _CELLS = 2_000_000
 _WILDEST, _CALMEST = 0.2, 100.0
+# A rate is no less than this part of a step, for weekdays are told by what was expected, which must not be 0.
+_LEAST_RATE = np.float32(1e-6)
+_TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Demand:
         censored = self.spread > 0
         drawn = self.expected.copy()
         mean, spread = unseen[censored], self.spread[censored]
-        shape = np.maximum(mean / np.maximum(spread, 1e-12), 1e-3) ** 2
+        shape = np.maximum(mean / spread, 1e-3) ** 2
         rng = np.random.default_rng(seed)
         drawn[censored] = sales[censored] + rng.standard_gamma(shape) * mean / shape
         return drawn
@@ -105,6 +108,7 @@ def recover_demand(
     ran_dry = censored & (sold > 0)
     exposure = exposed(sales, share)
     step = _step(sold)
+    least = _LEAST_RATE * step[:, None]
     if dispersion and not np.isfinite(dispersion[1]):
         # Found where nothing had ever run dry.
         dispersion = None
@@ -117,19 +121,19 @@ def recover_demand(
     # No rate is above the one that the highest day alone shows.
     highest = np.divide(asked, exposure, out=np.zeros_like(asked), where=asked > 0).max(1, keepdims=True)
     for turn in range(_ROUNDS):
-        mean, profile = _weekday_mean(asked, exposure, mean, profile, (unit, shape))
-        mean = np.maximum(np.minimum(mean, highest), np.float32(1e-6))
+        mean, profile = _weekday_mean(asked, exposure, mean, profile, (unit, shape), least)
+        mean = np.maximum(np.minimum(mean, highest), least)
         if dispersion is None and turn in _ESTIMATED:
             found, shape_found = _dispersion(asked, mean, exposure, step, rest, (unit, shape))
             # Half the way: of a few days rates and dispersion may swing each other up.
             unit, shape = found, float(np.sqrt(shape * shape_found))
             rest = _rest(sold, unit, step)
             asked = sold + ran_dry * rest[:, None]
-    weight = shape + np.maximum(mean * exposure, 1e-9) / unit
+    weight = shape + mean * exposure / unit
     rate = mean * (shape + asked / unit) / weight
     unseen = (1 - share) * rate
     # Gamma uncertainty of the rate, Poisson noise of what would still have come, and the rest.
-    variance = unit * unseen + unseen**2 / np.maximum(shape + asked / unit, 1e-6)
+    variance = unit * unseen + unseen**2 / (shape + asked / unit)
     variance += ran_dry * _rest_variance(rest, step)[:, None]
     expected = np.where(seen, np.where(censored, asked + unseen, sold), np.nan).astype(np.float32)
     spread = np.where(censored, np.sqrt(variance), 0.0).astype(np.float32)
@@ -182,7 +186,7 @@ def share_by_hours(sold: np.ndarray, out: np.ndarray, series: np.ndarray) -> np.
         seen = np.bincount(series, (~out) @ profile, count)
         level = np.bincount(series, within.sum(1), count) / np.maximum(seen, 1e-9)
         expected = ((~out) * level[series][:, None]).sum(0)
-        profile = np.where(expected > 0, within.sum(0) / np.maximum(expected, 1e-9), 0.0)
+        profile = np.where(expected > 0, within.sum(0) / np.maximum(expected, _TINY), 0.0)
         profile /= max(profile.sum(), 1e-12)
     ran_dry = out.copy()
     ran_dry[:, 1:] &= ~out[:, :-1] | (sold[:, 1:] > 0)
@@ -192,13 +196,24 @@ def share_by_hours(sold: np.ndarray, out: np.ndarray, series: np.ndarray) -> np.
     return np.minimum((~out) @ profile + part * (ran_dry @ profile), 1.0)
 
 
+def usual_step(sales: np.ndarray) -> float:
+    """What a purchase of most series of `sales` [N, T] (NaN: not observed) is a multiple of; see `_step`."""
+    return float(np.median(_step(np.nan_to_num(sales)))) if sales.size else 1.0
+
+
 def _weekday_mean(
-    asked: np.ndarray, exposure: np.ndarray, mean: np.ndarray, profile: np.ndarray, dispersion: tuple[float, float]
+    asked: np.ndarray,
+    exposure: np.ndarray,
+    mean: np.ndarray,
+    profile: np.ndarray,
+    dispersion: tuple[float, float],
+    least: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The next estimate of the expected rate [N, T] and its weekday profile [N, 7]: a slowly moving level (28 days on either
     side) times a profile shrunk to the pool's.
 
-    Each is a sum of `asked` over one of what was expected, days weighed by `evidence`, which makes the score of (2) zero.
+    Each is a sum of `asked` over one of what was expected, days weighed by `evidence`, which makes the score of (2) zero. `least` [N, 1]
+    is a rate of next to nothing.
     """
     unit, shape = dispersion
     days = asked.shape[1]
@@ -209,8 +224,8 @@ def _weekday_mean(
     level = _moving_ratio(top, low * profile[:, weekday], 28)
     low *= level
     tops, lows = (np.stack([part[:, day::7].sum(1) for day in range(7)], axis=1) for part in (top, low))
-    pooled = (tops.sum(0) + 1e-6) / (lows.sum(0) + 1e-6)
-    prior = 4 * np.maximum(lows.sum(1, keepdims=True) / max(days, 1), 1e-6)
+    pooled = (tops.sum(0) + least.mean()) / (lows.sum(0) + least.mean())
+    prior = 4 * np.maximum(lows.sum(1, keepdims=True) / max(days, 1), least)
     profile = (tops + prior * pooled) / (lows + prior)
     level *= profile[:, weekday]
     return level, profile
@@ -259,8 +274,8 @@ def _dispersion(
     selling = asked.sum(1) / np.maximum((asked > 0).sum(1), 1)
     asked = np.minimum(asked, told + 5 * selling[:, None])
     total = (weight * (2 * told - asked)).sum(1)
-    days, short = (exposure > 0).sum(1), (mean - told).sum(1) / np.maximum(mean.sum(1), 1e-9)
-    use = (days >= 5) & (selling > 0) & (total > 1e-4 * days) & (short > 0)
+    days, short = (exposure > 0).sum(1), (mean - told).sum(1) / np.maximum(mean.sum(1), _TINY)
+    use = (days >= 5) & (selling > 0) & (total > 1e-4 * days * step) & (short > 0)
     if not use.any():
         return float(np.median(step)), before[1]
     error = (asked - told) ** 2 + unknown
@@ -284,7 +299,7 @@ def _dispersion(
 
 def _rest(sold: np.ndarray, unit: float, step: np.ndarray) -> np.ndarray:
     """The expected rest [N] of (5). `unit` is of all series: where one sells less a day than that, its lines are smaller."""
-    largest = np.einsum("nt,nt->n", sold, sold) / np.maximum(sold.sum(1), 1e-9)
+    largest = np.einsum("nt,nt->n", sold, sold) / np.maximum(sold.sum(1), _TINY)
     return (np.maximum(np.minimum(unit, largest) - step, 0) / 2).astype(np.float32)
 
 

@@ -96,12 +96,13 @@ def relative_loss(judged: Judged, seed: int = 0) -> float:
 
 
 def _usable(judged: Judged, seed: int) -> Judged:
-    """As many whole weeks as are needed, and no mean so small that one sale would decide everything."""
+    """As many whole weeks as are needed, against what sold on a day, and no mean so small that one sale would decide everything."""
     if len(judged.actual) > _MOST_ROWS:
         lot = np.random.default_rng(seed).random(int(judged.week.max()) + 1)
         judged = judged.take(np.flatnonzero(lot[judged.week] < _MOST_ROWS / len(judged.actual)))
-    floor = 1e-3 * max(float(judged.actual.mean()), 1e-9)
-    return replace(judged, means=np.maximum(judged.means, floor).astype(np.float64))
+    usual = float(judged.actual.mean(dtype=np.float64)) or 1.0
+    means = np.maximum(judged.means.astype(np.float64) / usual, 1e-3)
+    return replace(judged, actual=judged.actual.astype(np.float64) / usual, means=means)
 
 
 def _loss(judged: Judged, models: np.ndarray) -> Loss:

@@ -61,13 +61,13 @@ def learn_curve(sold, exposure, age, static, sizes, spread: Spread, lasting: flo
     if len(rows) < _LEAST_LAUNCHES:
         return flat
     level = total[rows] / days[rows]
-    phi = lasting * np.maximum(spread.unit + level / spread.shape, 1e-9)
+    phi = lasting * (spread.unit + level / spread.shape)
     ratio, noise = np.zeros((len(rows), len(_BINS) - 1)), np.full((len(rows), len(_BINS) - 1), np.inf)
     for span, (low, high) in enumerate(pairwise(_BINS)):
         inside = (age[rows] >= low) & (age[rows] < high)
         top = np.where(inside, sold[rows], 0.0).sum(1)
         mean = np.where(inside, exposure[rows], 0.0).sum(1) * level
-        use = mean > 1e-9
+        use = mean > 0
         ratio[use, span] = np.minimum(top[use] / mean[use], 10.0)
         # Both the days and the level that they are set against err.
         noise[use, span] = phi[use] / mean[use] + phi[use] / total[rows][use]

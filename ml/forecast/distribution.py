@@ -30,7 +30,9 @@ from ml.forecast.config import LEVELS
 _GRID = np.geomspace(0.02, 5_000, 160)
 _LOG_GRID = np.log(_GRID)
 _FEWEST = 300
+# A mean of less than this part of a purchase, `Spread.unit`, is read as so much: the shape of its day is the smallest anyway.
 _LEAST = 1e-6
+_TINY = np.finfo(np.float32).tiny
 # The sales of neighbouring days move together, so that n days tell less about the level than n independent ones would.
 _LEVEL_DAYS = 7
 # A series' own variance counts as much as the pool's once this many days tell of it: squared errors are so skewed that a few
@@ -62,9 +64,11 @@ class Spread:
 
 def fit_spread(actual: np.ndarray, mean: np.ndarray) -> Spread:
     """Regress squared errors on mean and mean^2 (both coefficients at least 0), each row weighing 1 / mean^2."""
-    use = mean > 1e-6
+    use = mean > _LEAST * mean.mean() if len(mean) else np.zeros(0, bool)
     if use.sum() < 10:
-        return Spread(1.0, 2.0)
+        # As if a day with a sale had a few purchases.
+        sold = actual[actual > 0]
+        return Spread(float(sold.mean()) / 3 if len(sold) else 1.0, 2.0)
     m = np.maximum(mean[use], np.quantile(mean[use], 0.05)).astype(np.float64)
     relative = np.clip((actual[use] - m) / m, -8, 8) ** 2
     x = 1 / m
@@ -72,17 +76,19 @@ def fit_spread(actual: np.ndarray, mean: np.ndarray) -> Spread:
     x_mean, y_mean = np.average(x, weights=w), np.average(relative, weights=w)
     varied = np.average((x - x_mean) ** 2, weights=w)
     slope = (
-        np.average((x - x_mean) * (relative - y_mean), weights=w) / varied if varied > 1e-12 else y_mean / x_mean / 2
+        np.average((x - x_mean) * (relative - y_mean), weights=w) / varied
+        if varied > 1e-12 * x_mean**2
+        else y_mean / x_mean / 2
     )
     slope = float(np.clip(slope, 0.02 * y_mean / x_mean, 0.98 * y_mean / x_mean))
     # Plain numbers: a NumPy one would make float32 arrays float64, and a saved model would forecast other roundings.
-    return Spread(max(slope, 1e-9), float(1 / max(y_mean - slope * x_mean, 1e-3)))
+    return Spread(max(slope, 1e-9 / float(x_mean)), float(1 / max(y_mean - slope * x_mean, 1e-3)))
 
 
 def own_ratio(demand: np.ndarray, fitted: np.ndarray, spread: Spread) -> np.ndarray:
     """Each series' variance [N] around `fitted` [N, W] against what `spread` expects, shrunk towards 1."""
     seen = np.isfinite(demand)
-    expected = np.maximum(spread.variance(np.maximum(fitted, _LEAST)), 1e-9)
+    expected = spread.variance(np.maximum(fitted, _LEAST * spread.unit))
     ratio = np.where(seen, np.minimum((np.nan_to_num(demand) - fitted) ** 2 / expected, 25), 0.0)
     return np.clip((ratio.sum(1) + _OWN_DAYS) / (seen.sum(1) + _OWN_DAYS), 0.3, 4.0)
 
@@ -148,7 +154,7 @@ def gamma_shape(mean: np.ndarray, spread: Spread, factor: np.ndarray, chance: np
     Given a sale, which has this `chance`, the mean is m / chance, and the variance what makes that of the day right:
     variance / chance - (1 - chance) (m / chance)^2.
     """
-    m = np.maximum(mean, _LEAST)
+    m = np.maximum(mean, _LEAST * spread.unit)
     variance = spread.variance(m) * factor
     # Both sides multiplied by chance^2 / m^2.
     squared = variance / (m * m)
@@ -165,7 +171,7 @@ def transform(
     chance: np.ndarray | float = 1.0,
 ) -> np.ndarray:
     """Probability integral transform u [n] of observations; randomised between the edges of a whole unit, and of no sale."""
-    rate = shape * chance / np.maximum(mean, _LEAST)
+    rate = shape * chance / np.maximum(mean, _TINY)
     upper = gammainc(shape, (actual + 0.5 * whole) * rate)
     lower = np.where(whole, gammainc(shape, np.maximum(actual - 0.5, 0) * rate), upper)
     lower, upper = np.where(actual > 0, 1 - chance + chance * lower, 0.0), 1 - chance + chance * upper

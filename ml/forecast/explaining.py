@@ -23,7 +23,7 @@ from ml.forecast import newcomers as new_products
 from ml.forecast import segments, statistical
 from ml.forecast.calendar import HOLIDAY_COLUMNS, NEW_YEAR_COLUMNS
 from ml.forecast.errors import ForecastError
-from ml.forecast.features import FeatureBuilder, called
+from ml.forecast.features import FeatureBuilder, called, least_level
 from ml.forecast.frame import withhold
 from ml.forecast.launch import LAUNCH, study
 from ml.forecast.model import Model, means_of
@@ -34,7 +34,10 @@ LEVEL, SEASON, TREND, STOCK_OUTS, OTHER_MODELS = "level", "season", "trend", "st
 SIMILAR = "similar_products"
 _SEASONAL = {"weekday", "day_of_month", "day_of_year", "profile", "year_ago", "all_year_ago"}
 _OF_COVARIATE = ("", "_before", "_after", "_change", "_response", "_last", "_mean_7")
-_LEAST = 1e-9
+# What is not forecast to sell at all, against the level of what has not sold for a year.
+_LEAST = 1e-3
+# A factor of 0, which has no logarithm.
+_NOTHING = 1e-9
 WEATHER, HOLIDAYS, NEW_YEAR, INDICES = "weather", "holidays", "new_year", "indices"
 INDEX_PREFIX = "index_"
 # Columns that are told apart for the models' sake and are one thing to people.
@@ -101,11 +104,12 @@ def explain(
     builder = FeatureBuilder(panel, demand.expected)
     sold = FeatureBuilder(panel, np.where(panel.seen, panel.sales, np.nan)).level(panel.days)[rows, None]
     level = builder.level(panel.days)[rows, None]
-    stock_outs = np.log(np.maximum(level, _LEAST)) - np.log(np.maximum(sold, _LEAST))
+    least = _LEAST * float(builder.least)
+    stock_outs = np.log(level) - np.log(sold)
     # Along the weekday profile, for the classes in which trees do not count.
     profile = statistical.weekday_profile(demand.expected[rows], horizon).astype(np.float64)
-    season = np.log(np.maximum(profile, _LEAST)) - np.log(np.maximum(profile.mean(1, keepdims=True), _LEAST))
-    parts = _parts(sold, profile, {STOCK_OUTS: np.broadcast_to(stock_outs, profile.shape), SEASON: season})
+    season = np.log(np.maximum(profile, least)) - np.log(np.maximum(profile.mean(1, keepdims=True), least))
+    parts = _parts(sold, profile, {STOCK_OUTS: np.broadcast_to(stock_outs, profile.shape), SEASON: season}, least)
     reference = profile
     if model.boosted is not None:
         mean, factors = model.boosted.factors(builder.block(panel.days, horizon, rows))
@@ -114,7 +118,7 @@ def explain(
             about = driver(name, model.columns)
             logs[about] = logs.get(about, 0.0) + factors[:, :, position]
         by_trees = model.lessons.weights[kind[rows], week[rows], model.names.index("xgboost")] > 0
-        of_trees = _parts(sold, mean, logs)
+        of_trees = _parts(sold, mean, logs, least)
         nothing = np.zeros(mean.shape)
         parts = {
             name: np.where(by_trees, of_trees.get(name, nothing), parts.get(name, nothing))
@@ -178,13 +182,15 @@ def _of_new(similar, new: new_products.Newcomers, model: Model, horizon: int) ->
     outlook = new_products.outlook(similar, new, model.newcomers, horizon)
     mean = outlook.mean.astype(np.float64)
     level = np.where(mean > 0, outlook.level[:, None], 0.0)
-    curve = np.log(np.maximum(outlook.curve, _LEAST))
-    logs = {SEASON: np.log(np.maximum(mean, _LEAST)) - np.log(np.maximum(level, _LEAST)) - curve, LAUNCH: curve}
+    least = _LEAST * least_level(similar.panel.sales)
+    # Curves are at least 0.05; a factor may be 0.
+    curve = np.log(outlook.curve)
+    logs = {SEASON: np.log(np.maximum(mean, least)) - np.log(np.maximum(level, least)) - curve, LAUNCH: curve}
     for name, factor in zip(model.columns.known_future, outlook.responses, strict=True):
-        told, about = np.log(np.maximum(factor, _LEAST)), driver(name, model.columns)
+        told, about = np.log(np.maximum(factor, _NOTHING)), driver(name, model.columns)
         logs[about] = logs.get(about, 0.0) + told
         logs[SEASON] = logs[SEASON] - told
-    parts = _parts(level, mean, {name: np.where(mean > 0, part, 0.0) for name, part in logs.items()})
+    parts = _parts(level, mean, {name: np.where(mean > 0, part, 0.0) for name, part in logs.items()}, least)
     parts = {SIMILAR: parts.pop(LEVEL), **parts}
     keys = new.keys.astype(dict.fromkeys(similar.panel.whole_keys, "int64"))
     return _frame(keys, similar.panel, horizon, parts, similar.judged_by(outlook.codes)[0])
@@ -207,9 +213,10 @@ def _rows(keys: pd.DataFrame, series, withheld: pd.DataFrame) -> np.ndarray:
     return np.array(rows, int)
 
 
-def _parts(base: np.ndarray, whole: np.ndarray, logs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Contributions [n, H] that sum to `whole`, from `base` [n, 1] and the logarithms of all factors but the level's."""
-    base, whole = np.maximum(base, _LEAST), np.maximum(whole, _LEAST)
+def _parts(base: np.ndarray, whole: np.ndarray, logs: dict[str, np.ndarray], least: float) -> dict[str, np.ndarray]:
+    """Contributions [n, H] that sum to `whole`, from `base` [n, 1] and the logarithms of all factors but the level's; both are
+    taken for `least` where they are less."""
+    base, whole = np.maximum(base, least), np.maximum(whole, least)
     ratio = np.log(whole / base)
     # Near 1 the logarithmic mean is the mean.
     mean = np.where(np.abs(ratio) > 1e-6, (whole - base) / np.where(ratio == 0, 1, ratio), (whole + base) / 2)

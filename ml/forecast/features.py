@@ -24,6 +24,7 @@ _STOCK_WINDOWS = (1, 3, 7, 14, 28)
 # would tell trees no more than that it is late in the history.
 _MONTHS_KNOWN, _YEAR_KNOWN = 180, 784
 _NEW_DAYS = 28
+_LEAST = 1e-6
 _OWN = frozenset(
     {
         "lead", "weekday", "day_of_month", "day_of_year", "log_level", "trend", "age", "zero_share", "spread", "highest",
@@ -35,6 +36,13 @@ _OWN = frozenset(
 def called(column: str) -> str:
     """What the features of a known-future column are named after: the column, unless a feature of the models' own has its name."""
     return f"told_{column}" if column in _OWN else column
+
+
+def least_level(demand: np.ndarray) -> float:
+    """The level of series of `demand` [N, T] (NaN: not observed) that have not sold for so long that theirs is 0, to divide by
+    and to take the logarithm of: next to nothing against the usual selling day, in whatever unit."""
+    days = np.count_nonzero(demand > 0)
+    return _LEAST * float(np.nansum(demand, dtype=np.float64)) / days if days else _LEAST
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class FeatureBuilder:
         self.demand = np.where(self.seen, demand, 0.0).astype(np.float32)
         self.asked = np.nan_to_num(panel.sales if asked is None else asked)
         self.exposure = exposed(panel.sales, panel.share)
+        self.least = np.float32(least_level(demand))
         self.wanted = None
         if panel.columns.recorded and panel.stocked is not None:
             self.wanted = np.nan_to_num(recover_demand(panel.sales, panel.stocked).expected)
@@ -94,11 +103,12 @@ class FeatureBuilder:
         self.day_of_year = (panel.dates - panel.dates.astype("datetime64[Y]")).astype(int)
 
     def level(self, origin: int) -> np.ndarray:
-        """The level [N] at `origin`: the mean of the last 28 days, drawn towards that of the last year."""
+        """The level [N] at `origin`: the mean of the last 28 days, drawn towards that of the last year; `least` where that is 0."""
         recent, seen = self._sum(origin, 28)
         older, older_seen = self._sum(origin, 364)
-        long_run = (older + 1e-6) / np.maximum(older_seen, 1)
-        return np.maximum((recent + 3 * long_run) / (seen + 3), 1e-6).astype(np.float32)
+        long_run = older / np.maximum(older_seen, 1)
+        level = (recent + 3 * long_run) / (seen + 3)
+        return np.where(level > 0, level, self.least).astype(np.float32)
 
     def drift(self, origin: int, horizon: int) -> float:
         """How far all series together moved from their levels in the `horizon` days after `origin`."""
@@ -205,10 +215,10 @@ class FeatureBuilder:
                 window[days] = sums[:, part].sum(1) / np.maximum(counts[:, part].sum(1), 1)
             # Of all series together it would only name the origin, and trees would learn what followed each.
             if name != "all":
-                trend = (window[7] + 1e-6) / (window[28] + 1e-6)
+                trend = (window[7] + self.least) / (window[28] + self.least)
                 columns[f"{name}_trend"] = _wide(trend[rows], horizon)
             total, seen = _by_weekday(sums, counts, origin, 8)
-            profile = total / np.maximum(seen, 1) / (window[28][:, None] + 1e-6)
+            profile = total / np.maximum(seen, 1) / (window[28][:, None] + self.least)
             columns[f"{name}_profile"] = np.minimum(profile, 20)[rows][:, position]
 
     def _year(self, columns, origin, horizon, take, level) -> None:
@@ -228,8 +238,8 @@ class FeatureBuilder:
                 part = slice(before + lead - width, before + lead + width + 1)
                 seen = self.seen[take, part].sum(1)
                 value = self.demand[take, part].sum(1) / np.maximum(seen, 1) / then
-                own[:, lead] = np.where((seen > 0) & (then > 1e-5), np.minimum(value, 50), np.nan)
-                group[:, lead] = sums[0, part].sum() / max(counts[0, part].sum(), 1) / max(group_then, 1e-6)
+                own[:, lead] = np.where((seen > 0) & (then > self.least), np.minimum(value, 50), np.nan)
+                group[:, lead] = sums[0, part].sum() / max(counts[0, part].sum(), 1) / max(group_then, self.least)
         columns["year_ago"] = own
         columns["all_year_ago"] = group
 
@@ -240,7 +250,7 @@ class FeatureBuilder:
         days = np.arange(window.start, origin)
         seasonal = profile[:, (days - origin) % 7] * level[:, None]
         seen_demand = self.seen[take, window]
-        ratio = np.clip(self.demand[take, window] / np.maximum(seasonal, 1e-6), 0, 10)
+        ratio = np.clip(self.demand[take, window] / np.maximum(seasonal, self.least), 0, 10)
         for number, name in enumerate(map(called, panel.columns.known_future)):
             known = panel.known[number][take]
             ahead = known[:, origin : origin + horizon]

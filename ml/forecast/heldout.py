@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ml.demand import usual_step
 from ml.forecast import distribution, scoring
 from ml.forecast.blend import Judged, earned_weights, even_weights
 from ml.forecast.config import ForecastConfig
@@ -305,14 +306,21 @@ def learn_dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     return fit_dependence(quantiles, actual, means)
 
 
-def default_lessons(names: tuple[str, ...]) -> Lessons:
-    """Without any held-out day: the weekday profile with wide intervals."""
+def default_lessons(names: tuple[str, ...], spread: Spread) -> Lessons:
+    """Without any held-out day: the weekday profile with intervals of this `spread`."""
     classes, models = len(CLASSES), len(names)
     weights = np.stack([np.tile(_default_weights(names, kind), (WEEKS, 1)) for kind in range(classes)])
     levels = np.tile(np.asarray(distribution.LEVELS), (models + 1, classes, BANDS, 1))
     edges, chances = np.zeros((models + 1, classes, BANDS - 1)), np.tile(distribution.ALWAYS, (models + 1, classes, 1))
     shape = (models + 1, classes, WEEKS)
-    return Lessons(np.ones(models), weights, np.full(shape, 1.5), np.full(shape, 1.0), levels, edges, chances)
+    units, shapes = np.full(shape, spread.unit), np.full(shape, spread.shape)
+    return Lessons(np.ones(models), weights, units, shapes, levels, edges, chances)
+
+
+def wide_spread(sales: np.ndarray) -> Spread:
+    """What intervals of `sales` [N, T] are made of where nothing was held out: days vary by their mean, and by half as much
+    again as purchases of the smallest usual size would let them."""
+    return Spread(1.5 * usual_step(sales), 1.0)
 
 
 def _default_weights(names: tuple[str, ...], kind: int) -> np.ndarray:

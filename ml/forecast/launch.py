@@ -56,6 +56,7 @@ _SURE = 0.99
 OTHER_ORDER = 10.0
 """So many times what a series sold itself is more than similar ones can say of it."""
 _MOST_CELLS = 200_000
+_TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Similar:
         squared = np.where(doubted, np.maximum((1 - share) ** 2 - noise, squared), squared)
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
         own = np.where(doubted, usual * np.maximum(share, _IMPROBABLE), np.inf)
-        level = np.where(doubted, total / np.maximum(days, 1e-9), mean)
+        level = np.where(doubted, _ratio(total, days), mean)
         for _ in range(3):
             phi = np.minimum(self.lasting * _variance_per_unit(level, exposure, self.spread), own)
             evidence = 1 / squared + total / phi
@@ -263,7 +264,7 @@ def study(panel: Panel, asked: np.ndarray | None = None) -> Similar:
     level = _ratio(sold[:, recent].sum(1), (exposure * profile[weekday])[:, recent].sum(1))
     spread, lasting = _spread(sold[:, recent], exposure[:, recent], (level[:, None] * profile[weekday])[:, recent])
     low = (part * exposure * level[:, None]).sum(0) * profile[weekday]
-    error = (part**2 * exposure * spread.variance(level)[:, None]).sum(0) / np.maximum(low, 1e-9) ** 2
+    error = (part**2 * exposure * spread.variance(level)[:, None]).sum(0) / np.maximum(low, _TINY) ** 2
     noise = np.where(low > 0, lasting * error, np.inf)
     common = 1 + np.clip(shrunk(_ratio(top, low, 1.0) - 1, noise), -0.9, 4.0)
     index, now = profile[weekday] * common, float(common[-_RECENT:].mean())
@@ -319,11 +320,11 @@ def _variance_per_unit(level: np.ndarray, exposure: np.ndarray, spread: Spread) 
     """phi [n] of (2) for independent days: the variance of what is sold over `exposure` [n, D] per unit of its mean."""
     days = exposure.sum(1)
     usual = np.where(days > 0, (exposure**2).sum(1) / np.maximum(days, 1e-9), 1.0)
-    return np.maximum(spread.unit + level * usual / spread.shape, 1e-9)
+    return spread.unit + level * usual / spread.shape
 
 
 def _ratio(top, low, otherwise: float = 0.0) -> np.ndarray:
-    return np.where(low > 1e-9, top / np.maximum(low, 1e-9), otherwise)
+    return np.where(low > 0, top / np.maximum(low, _TINY), otherwise)
 
 
 def _weekday(dates: np.ndarray) -> np.ndarray:
@@ -332,8 +333,7 @@ def _weekday(dates: np.ndarray) -> np.ndarray:
 
 def _by_weekday(top: np.ndarray, low: np.ndarray, weekday: np.ndarray) -> np.ndarray:
     tops, lows = np.bincount(weekday, top, 7), np.bincount(weekday, low, 7)
-    profile = np.where(lows > 0, tops / np.maximum(lows, 1e-9), 1.0)
-    profile = np.maximum(profile, 0.02)
+    profile = np.maximum(_ratio(tops, lows, 1.0), 0.02)
     return profile / profile.mean() if tops.sum() > 0 else np.ones(7)
 
 
@@ -349,7 +349,7 @@ def _spread(sold: np.ndarray, exposure: np.ndarray, mean: np.ndarray) -> tuple[S
     if weeks < 3:
         return spread, 2.0
     rest = np.where(exposure > 0, sold - mean * exposure, 0.0)[:, -7 * weeks :]
-    scale = np.maximum(spread.variance(np.maximum(mean[:, -1:], 1e-6)), 1e-9)
+    scale = spread.variance(np.maximum(mean[:, -1:], 1e-6 * spread.unit))
     whole = (exposure[:, -7 * weeks :] > 0).all(1)
     rest = np.clip((rest / np.sqrt(scale))[whole], -4, 4).reshape(-1, weeks, 7)
     daily = float((rest**2).sum())
@@ -396,7 +396,7 @@ def _profiles(sold, exposure, level, weekday, groups, codes, labels, spread) -> 
     """Weekday ratios [K, 7] of each plain group on top of the common index, each drawn to 1 and read after the ones before."""
     table = np.stack([sold[:, weekday == day].sum(1) for day in range(7)], axis=1)
     mean = level[:, None] * np.stack([exposure[:, weekday == day].sum(1) for day in range(7)], axis=1)
-    variance = np.maximum(spread.unit + level / spread.shape, 1e-9)[:, None] * mean
+    variance = (spread.unit + level / spread.shape)[:, None] * mean
     found = []
     for number, group in enumerate(groups):
         if len(group) != 1:
@@ -406,7 +406,7 @@ def _profiles(sold, exposure, level, weekday, groups, codes, labels, spread) -> 
             np.stack([np.bincount(code, part[:, day], size + 1) for day in range(7)], axis=1)[:size]
             for part in (table, mean, variance)
         )
-        noise = np.where(low > 0, error / np.maximum(low, 1e-9) ** 2, np.inf)
+        noise = np.where(low > 0, error / np.maximum(low, _TINY) ** 2, np.inf)
         ratios = 1 + np.clip(shrunk(_ratio(top, low, 1.0) - 1, noise), -0.9, 3.0)
         ratios = ratios / np.maximum(ratios.mean(1, keepdims=True), 1e-9)
         found.append(ratios)

@@ -184,7 +184,7 @@ def _train(
     if held and held.rows:
         learn = partial(newcomers.learn, pretended=pretended, names=names, seed=seed)
         lessons = learn(held)
-        of_newcomers = newcomers.learn_without_a_day(pretended, seed)
+        of_newcomers = newcomers.learn_without_a_day(pretended, panel.sales, seed)
         clock.mark("blend and calibration")
         scores = heldout.score(heldout.sample(held, seed), names, learn)
         dependence = heldout.learn_dependence(held, lessons)
@@ -194,8 +194,8 @@ def _train(
             "the history is too short to hold days out: similar products for series of few days and the weekday profile for"
             " others are used with wide intervals"
         )
-        lessons, base_spread = heldout.default_lessons(names), Spread(1.5, 1.0)
-        of_newcomers = heldout.default_lessons((LAUNCH,))
+        base_spread = heldout.wide_spread(panel.sales)
+        lessons, of_newcomers = (heldout.default_lessons(told, base_spread) for told in (names, (LAUNCH,)))
         scores, dependence = pd.DataFrame(columns=heldout.SCORE_COLUMNS), Dependence()
     earned = lessons.weights.sum((0, 1))
     if held_boosted or held_recurrent:

@@ -43,8 +43,8 @@ def widened(squared: np.ndarray, mean: np.ndarray, spread: Spread, own: np.ndarr
     """Factor on the variance that `spread` gives to a day with this `mean` whose own squared coefficient of variation is
     `squared`, all of the same form: the posterior variance of the level is added to the spread of the day, which is `own`
     times the usual one for this series."""
-    mean = np.maximum(mean, 1e-6)
-    return own + squared * mean**2 / np.maximum(spread.variance(mean), 1e-9)
+    # Squares of a mean and its variance over their common factor, the mean, which may be 0.
+    return own + squared * mean / (spread.unit + mean / spread.shape)
 
 
 def judges_short(lessons: Lessons, names: tuple[str, ...]) -> bool:
@@ -144,10 +144,12 @@ def learn(held: HeldOut, pretended: list[Pretended], names: tuple[str, ...], see
     return lessons
 
 
-def learn_without_a_day(pretended: list[Pretended], seed: int) -> Lessons:
-    """The lessons of products without a day, of `LAUNCH` alone."""
+def learn_without_a_day(pretended: list[Pretended], sales: np.ndarray, seed: int) -> Lessons:
+    """The lessons of products without a day, of `LAUNCH` alone; `sales` [N, T] of all series tell the unit where there are none."""
     none = _joined([part.none for part in pretended])
-    return heldout.learn(none, (LAUNCH,), seed) if none.rows else heldout.default_lessons((LAUNCH,))
+    if none.rows:
+        return heldout.learn(none, (LAUNCH,), seed)
+    return heldout.default_lessons((LAUNCH,), heldout.wide_spread(sales))
 
 
 def _joined(parts: list[HeldOut]) -> HeldOut:

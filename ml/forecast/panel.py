@@ -15,6 +15,7 @@ from ml.forecast.config import ForecastConfig
 from ml.forecast.doubted import Doubted, said
 from ml.forecast.errors import ForecastError
 from ml.forecast.reading import read_dates, read_numbers
+from ml.forecast.segments import are_counts
 from ml.forecast.spikes import Usual, beyond_others, cut_spikes, usual_days
 from ml.phantom import phantom_days
 
@@ -41,7 +42,7 @@ class Panel:
 
     `keys`: frame [N] of sku and location. `dates`: [T + H] days. `sales`: [N, T], never negative. `stocked`: [N, T] in-stock
     share or None; `share` is the same where demand is recovered by it, None otherwise. `known`: [K, N, T + H]. `past`: [P, N, T]. `static`: [S, N] codes, -1 where not known. `first`: [N]
-    index of the first observed day. `whole`: [N] whether a series sells whole units. `notes`: what was cleaned. `whole_keys`: the keys that were numbers in the file.
+    index of the first observed day. `whole`: [N] whether a series sells whole units, as most do where it has not sold. `notes`: what was cleaned. `whole_keys`: the keys that were numbers in the file.
     `left_out`: sku, location and reason of series of the file that are not among the N. `future`: the rows of the future
     table, of any series, with the K columns; None without one. `doubted`: what the file says of days that are not believed;
     None at a held-out origin.
@@ -83,7 +84,9 @@ class Panel:
 
     @property
     def whole(self) -> np.ndarray:
-        return (np.nan_to_num(self.sales) % 1 == 0).all(1)
+        whole, sold = are_counts(self.sales, 1), (self.sales > 0).any(1)
+        # What has not sold does not say; it is taken for one of the others.
+        return np.where(sold, whole, whole[sold].mean() > 0.5 if sold.any() else True)
 
     def select(self, rows: np.ndarray) -> Panel:
         """The same panel with only some series (indices or a mask)."""

@@ -30,6 +30,7 @@ from scipy.special import ndtr
 
 from ml.forecast.config import LEVELS, QUANTILE_COLUMNS
 from ml.forecast.errors import ForecastError
+from ml.forecast.segments import are_counts
 
 _BUCKETS = 8192
 # Windows in days whose sums are to be right, and the templates compared: coarsely, then around the best.
@@ -135,7 +136,7 @@ class _Days:
     def __init__(self, quantiles: np.ndarray, mean: np.ndarray | None):
         self.bucket, self.part = _inverse_table()
         # Products counted in units are drawn in units.
-        self.whole = (quantiles % 1 == 0).all(axis=(1, 2))
+        self.whole = are_counts(quantiles, (1, 2))
         self.knots = _with_tails(quantiles, self.whole, mean)
         # Where the lowest quantiles are 0 the step up from it lies somewhere between two levels: half-way.
         positive = np.where(quantiles > 0, quantiles, np.inf).min(axis=2)
@@ -205,7 +206,7 @@ def _distance_of_sums(paths: np.ndarray, actual: np.ndarray, ties: np.ndarray) -
             some = seen[:, span].any(axis=1)
             total = np.where(seen[:, span], actual[:, span], 0).sum(axis=1)[:, None]
             sums = np.einsum("snh,sh->sn", paths[:, :, span], seen[:, span].astype(np.float32))
-            near = 1e-5 * np.maximum(total, 1)
+            near = 1e-5 * total
             below, upto = (sums < total - near).sum(axis=1), (sums <= total + near).sum(axis=1)
             ranks.append((np.stack([below, upto]) + ties[:, start])[:, some] / (count + 1))
         if ranks:

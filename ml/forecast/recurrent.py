@@ -25,7 +25,7 @@ from ml.forecast import statistical
 from ml.forecast.boosted import threads
 from ml.forecast.config import RecurrentConfig
 from ml.forecast.errors import ForecastError
-from ml.forecast.features import Block
+from ml.forecast.features import Block, least_level
 from ml.forecast.panel import Panel
 from ml.forecast.sample import LARGEST, POWER, Sample, matching
 
@@ -147,7 +147,7 @@ class Windows:
     ):
         import torch
 
-        self.window, self.scaling = config.window, scaling
+        self.window, self.scaling, self.least = config.window, scaling, least_level(demand)
         start, stop, _ = span.indices(demand.shape[1])
         span, pad, days = slice(start, stop), config.window, stop - start
         demand = demand[:, span]
@@ -184,7 +184,7 @@ class Windows:
 
         rows, back = series[:, None], origin[:, None] + torch.arange(self.window, device=origin.device)
         demand, seen = self.demand[rows, back], self.seen[rows, back]
-        level = _level(demand, seen)
+        level = _level(demand, seen, self.least)
         scaled = torch.clamp(demand / level[:, None], max=_LARGEST_PAST)
         centre, spread = self.scaling.level
         static = torch.stack([(torch.log(level) - centre) / spread, ((scaled == 0) * seen).mean(1)], dim=1)
@@ -194,13 +194,14 @@ class Windows:
         )
 
 
-def _level(demand: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Mean [B] of the last 28 days, or of the window where none of them was observed; never 0."""
+def _level(demand: torch.Tensor, seen: torch.Tensor, least: float) -> torch.Tensor:
+    """Mean [B] of the last 28 days, drawn towards that of the window; `least` where that is 0."""
     import torch
 
-    long_run = (demand.sum(1) + 1e-6) / torch.clamp(seen.sum(1), min=1)
+    long_run = demand.sum(1) / torch.clamp(seen.sum(1), min=1)
     total, count = demand[:, -28:].sum(1), seen[:, -28:].sum(1)
-    return torch.clamp((total + 3 * long_run) / (count + 3), min=1e-6)
+    level = (total + 3 * long_run) / (count + 3)
+    return torch.where(level > 0, level, least)
 
 
 def _train(model: Recurrent, windows: Windows, sample: Sample, seed: int) -> None:
@@ -292,7 +293,7 @@ def _set_scale(network: torch.nn.Module, moments: list[tuple[float, float]]) -> 
 
 
 def _scaling(panel: Panel, demand: np.ndarray) -> Scaling:
-    level = np.log(statistical.moving_average(demand, 1)[:, 0] + 1e-6)
+    level = np.log(statistical.moving_average(demand, 1)[:, 0] + least_level(demand))
     return Scaling(
         tuple(_moments(values[:, : demand.shape[1]]) for values in panel.known),
         tuple(_moments(values) for values in panel.past),

@@ -24,6 +24,7 @@ _HIGHEST = 5.0
 _HALF = 14
 # So much more than what varies must have been expected where nothing sold, for that to be no chance (e^-7 < 0.001).
 _NO_CHANCE = 7.0
+_TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Responses:
             if len(values):
                 own = own * _look_up(column, values, factors)
         top, low = (own * expected).sum(0), expected.sum(0)
-        return np.where(top > 0, own / np.maximum(top / np.maximum(low, 1e-9), 1e-9), 1.0)
+        return np.where(top > 0, own * (low / np.maximum(top, _TINY)), 1.0)
 
 
 def learn(
@@ -70,7 +71,7 @@ def learn(
         rows = np.sort(np.random.default_rng(0).permutation(rows)[:_MOST_SERIES])
     sold, level = sold[rows], level[rows]
     mean = level[:, None] * (season * _slow(common)) * exposure[rows]
-    per_unit = lasting * np.maximum(spread.unit + level / spread.shape, 1e-9)[:, None]
+    per_unit = lasting * (spread.unit + level / spread.shape)[:, None]
     values, factors = [], []
     for column in known:
         column = column[rows]
@@ -94,13 +95,13 @@ def learn(
 def _factors(top: np.ndarray, low: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Factors [V] from what was sold, `top`, and expected, `low`, by value and day [V, D], and the variance of the former."""
     days = low > 0
-    ratio = np.where(days, top / np.maximum(low, 1e-9), 0.0)
-    noise = np.where(days, np.maximum(error, 1e-12) / np.maximum(low, 1e-9) ** 2, np.inf)
+    ratio = np.where(days, top / np.maximum(low, _TINY), 0.0)
+    noise = np.where(days, error / np.maximum(low, _TINY) ** 2, np.inf)
     usual = int(low.sum(1).argmax())
     mean, error_of = pooled(ratio, noise, variance_between(ratio[usual], noise[usual]))
     drawn = 1 + shrunk(mean - 1, error_of)
     expected = low.sum(1)
-    never = (top.sum(1) == 0) & (expected**2 > _NO_CHANCE * np.maximum(error.sum(1), 1e-12))
+    never = (top.sum(1) == 0) & (expected**2 > _NO_CHANCE * error.sum(1))
     return np.where(never, 0.0, np.clip(drawn, 0.0, _HIGHEST))
 
 

@@ -76,7 +76,7 @@ def draw_sample(
         lead = np.broadcast_to(np.arange(ahead), (len(rows), ahead))
         if ahead > leads:
             lead = np.sort(rng.random((len(rows), ahead)).argsort(1)[:, :leads], axis=1)
-        exposure = builder.exposure[rows[:, None], origin + lead] * (block.level > 1e-5)[:, None]
+        exposure = builder.exposure[rows[:, None], origin + lead] * (block.level > builder.least)[:, None]
         level = block.level[:, None] * builder.drift(origin, horizon) ** damped
         rate = builder.asked[rows[:, None], origin + lead] / np.where(exposure > 0, exposure * level, 1)
         weight = block.level[:, None] * evidence(exposure, block.level[:, None], dispersion)
@@ -87,7 +87,7 @@ def draw_sample(
         return None
     series, origin, values, target, weight, level = (np.concatenate(column) for column in zip(*parts, strict=True))
     most = np.quantile(level, 0.995)
-    weight *= (np.minimum(level, most) / np.maximum(level, 1e-9))[:, None]
+    weight *= (np.minimum(level, most) / level)[:, None]
     total = weight.sum()
     if total <= 0:
         return None

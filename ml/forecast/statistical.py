@@ -17,6 +17,8 @@ import numpy as np
 from ml.forecast.smoothing import ets
 
 Method = Callable[[np.ndarray, int], np.ndarray]
+# What nothing was expected of sells as much: 0 / 0 is 1.
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def seasonal_naive(demand: np.ndarray, horizon: int) -> np.ndarray:
@@ -44,8 +46,8 @@ def weekday_profile(demand: np.ndarray, horizon: int, smoothing: float = 0.1) ->
     sold = np.where(seen, week, 0.0)
     level = sold.sum((1, 2)) / np.maximum(seen.sum((1, 2)), 1)
     expected = seen.sum(1) * level[:, None]
-    pooled = (sold.sum((0, 1)) + 1e-9) / (expected.sum(0) + 1e-9)
-    prior = 3 * level[:, None] + 1e-9
+    pooled = (sold.sum((0, 1)) + _TINY) / (expected.sum(0) + _TINY)
+    prior = 3 * level[:, None] + _TINY
     profile = (sold.sum(1) + prior * pooled) / (expected + prior)
     profile /= np.maximum(profile.mean(1, keepdims=True), 1e-9)
     usual = profile[:, (np.arange(demand.shape[1]) - demand.shape[1]) % 7]
