@@ -58,6 +58,21 @@ def test_csv_in_parquet_out_with_the_quality_table(app, files):
     assert blend["sku"].iloc[0] == "0000"  # codes keep their zeros
 
 
+def test_a_file_in_tonnes_is_forecast_as_one_in_grams(app, files):
+    history = pd.read_csv(files / "history.csv", dtype={"sku": str})
+    told = []
+    for name, unit in (("tonnes", 2.0**-20), ("grams", 1.0)):
+        out = files / f"{name}.csv"
+        history.assign(quantity=history["quantity"] * 100.25 * unit).to_csv(files / "weighed.csv", index=False)
+        said = CliRunner().invoke(
+            app,
+            [str(files / "weighed.csv"), "--horizon", "14", "--out", str(out), "--config", str(files / "config.yaml")],
+        )
+        assert said.exit_code == 0, said.output
+        told.append(pd.read_csv(out)[["mean", *QUANTILE_COLUMNS]].to_numpy() / unit)
+    assert told[0] == pytest.approx(told[1], rel=1e-3, abs=1e-2)
+
+
 def test_hours_tell_how_much_of_a_day_was_on_the_shelf_and_sales_are_forecast_beside_demand(app, files):
     days = pd.read_csv(files / "history.csv", dtype={"sku": str})
     rng = np.random.default_rng(5)

@@ -115,6 +115,22 @@ def test_the_lstm_forecasts_tomorrow_from_today():
     assert (np.abs(after - before).mean(0) > 1e-5).all()  # on every lead day, the first too
 
 
+def test_the_lstm_says_the_same_in_every_unit():
+    said = []
+    for unit in (1.0, 2.0**-13):
+        frame = weekly(25, 70).drop(columns=["promo", "weather"])
+        frame["quantity"] *= unit * 0.3
+        frame.loc[frame["sku"] == "P03", "quantity"] = 0.0
+        panel = build_panel(frame, None, 14, Columns(), ForecastConfig())
+        demand = recover_demand(panel.sales)
+        builder = FeatureBuilder(panel, demand.expected)
+        sample = draw_sample(builder, BoostedConfig(), 14, 0, demand.dispersion)
+        config = RecurrentConfig(hidden=8, steps=20, batch=64, device="cpu")
+        model = recurrent.fit_recurrent(panel, demand.expected, sample, 14, config, seed=0)
+        said.append(model.predict(panel, demand.expected, 70, builder.block(70, 14)) / unit)
+    assert said[1] == pytest.approx(said[0], rel=1e-3, abs=1e-6)
+
+
 def test_predictions_of_the_days_learned_from_sum_to_what_was_sold():
     """Few days hold most of what lumpy products sell; learning in small steps stops below their mean."""
     rng = np.random.default_rng(3)
