@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.forecast.segments import are_counts
-
 # Of fewer selling days than this the median alone tells, and where all of them are mistyped, nothing of the series' own.
 _FEW = 4
 _BEYOND, _BEYOND_ALL = 1_000.0, 100_000.0
@@ -53,7 +51,7 @@ def cut_spikes(sales: np.ndarray, usual: Usual, factor: float) -> tuple[np.ndarr
     """
     limit = factor * np.where(usual.days >= _FEW, usual.mean, usual.median)
     # What sells whole units is still seen to do so after the cut: its quantiles are whole, and 0 where most days are.
-    limit = np.where(are_counts(sales, 1), np.rint(limit), limit)
+    limit = np.where((np.nan_to_num(sales) % 1 == 0).all(1), np.rint(limit), limit)
     limit = np.where(usual.days >= 2, limit, np.inf)
     high = sales > limit[:, None]
     return np.where(high, limit[:, None].astype(np.float32), sales), high
