@@ -120,6 +120,11 @@ class Lessons:
         return np.einsum("m...,...m->...", means, weights).astype(np.float32)
 
 
+def days_ahead(days: int, horizon: int) -> int:
+    """How many days held-out origins look ahead, given `days` of history."""
+    return min(horizon, max(days // 3, 1))
+
+
 def origins(days: int, series: int, horizon: int, config: ForecastConfig) -> tuple[list[int], int]:
     """The held-out origins, newest first, and how many days ahead they look, given `days` of history of so many `series`.
 
@@ -127,7 +132,7 @@ def origins(days: int, series: int, horizon: int, config: ForecastConfig) -> tup
     more origins do, up to `_MOST_ORIGINS`. They lie so far apart that two neighbours share half of their days at most, and leave
     two thirds of the history to be learned from.
     """
-    ahead = min(horizon, max(days // 3, 1))
+    ahead = days_ahead(days, horizon)
 
     def before_the_end(number: int, step: int, least: int) -> list[int]:
         found = (days - ahead - origin * step for origin in range(number))

@@ -162,7 +162,7 @@ def _with(section: BoostedConfig | RecurrentConfig, parameters: dict) -> Boosted
 def _stages(panel: Panel, horizon: int, config: ForecastConfig, seed: int) -> tuple[_Stage, _Stage]:
     """The origins that trials are judged at, and the later one for the best of them, whose days no trial sees."""
     days = panel.days
-    ahead = heldout.origins(days, len(panel.keys), horizon, config)[1]
+    ahead = heldout.days_ahead(days, horizon)
     last = days - ahead
     judged = [last - ahead - number * config.origin_step for number in range(config.origins)]
     judged = [origin for origin in judged if origin >= max(config.min_days, days // 2)]
