@@ -12,6 +12,7 @@ Does not belong here: where the history comes from, what is ordered from it, sch
 from __future__ import annotations
 
 from ml.forecast.artefacts import load
+from ml.forecast.closing import nothing_sells, with_closing
 from ml.forecast.config import (
     LEVELS,
     QUANTILE_COLUMNS,
@@ -46,8 +47,10 @@ __all__ = [
     "explain",
     "forecast",
     "load",
+    "nothing_sells",
     "predict",
     "sample_paths",
     "sentence",
     "train",
+    "with_closing",
 ]

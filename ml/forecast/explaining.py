@@ -22,6 +22,7 @@ from ml.demand import recover_demand
 from ml.forecast import newcomers as new_products
 from ml.forecast import segments, statistical
 from ml.forecast.calendar import HOLIDAY_COLUMNS, NEW_YEAR_COLUMNS
+from ml.forecast.closing import CLOSED
 from ml.forecast.errors import ForecastError
 from ml.forecast.features import FeatureBuilder, called, least_level
 from ml.forecast.frame import withhold
@@ -140,12 +141,14 @@ def explain(
 
 
 def sentence(parts: pd.DataFrame, least: float = 0.02) -> str:
-    """The parts of one day (rows of `explain`) in words, those below `least` of the mean left out."""
+    """The parts of one day (rows of `explain`) in words, those below `least` of the mean left out; of a closed day, of what
+    the mean would be if it were open."""
     contributions = parts.set_index("driver")["contribution"]
-    mean = contributions.sum()
+    if_open = contributions.drop(CLOSED, errors="ignore").sum()
+    mean = 0.0 if CLOSED in contributions else if_open
     base, of = (LEVEL, "what was sold") if LEVEL in contributions else (SIMILAR, "similar products")
     others = contributions.drop(base).sort_values(key=np.abs, ascending=False)
-    told = [f"{_WORDS.get(name, name)} {value:+.3g}" for name, value in others.items() if abs(value) >= least * mean]
+    told = [f"{_WORDS.get(name, name)} {value:+.3g}" for name, value in others.items() if abs(value) >= least * if_open]
     similar = int(parts["similar"].iloc[0])
     return (
         f"{mean:.3g}: the level of {of} {contributions[base]:.3g}"
@@ -162,6 +165,7 @@ _WORDS = {
     NEW_YEAR: "the lunar new year",
     INDICES: "outside indices",
     "is_open": "opening days",
+    CLOSED: "closed",
     SIMILAR: "what similar products sell",
     LAUNCH: "as launches go",
 }

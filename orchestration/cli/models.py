@@ -66,9 +66,10 @@ def register(
         days: Annotated[int, typer.Option(min=1, max=HORIZON_DAYS, help="Days ahead")] = 7,
     ) -> None:
         """Why the model in use forecasts what it does for an item at a place: what each driver contributes, day by day."""
-        from ml.forecast import ForecastError, OtherVersionError, explain, sentence
+        from ml.forecast import ForecastError, OtherVersionError, sentence
         from orchestration.planning import models as kept
         from orchestration.planning.covariates import lacking
+        from orchestration.planning.forecasting import explain_cycle
         from orchestration.planning.history import find_series
 
         with application() as running:
@@ -83,20 +84,14 @@ def register(
                     raise PermanentError(
                         f"The model {in_use[1]} cannot be explained: {reason}. The next cycle trains another one."
                     )
-                # The whole horizon, as each cycle forecasts it: the days after a day tell about it too.
-                parts = explain(
-                    in_use[0], data.history, data.future, HORIZON_DAYS, series=[series], newcomers=data.newcomers
-                )
+                parts = explain_cycle(data, in_use[0], series)
             except OtherVersionError as error:
                 raise PermanentError(f"{error} The next cycle does.") from error
             except ForecastError as error:
                 raise PermanentError(str(error)) from error
             say.print(f"{item} at {location} by the model {in_use[1]}:", markup=False, soft_wrap=True)
-            closed = data.closed_days()
-            closed = set(closed.loc[closed["location"] == series[1], "date"])
             for date, day in islice(parts.groupby("date"), days):
-                told = "0: closed" if date in closed else sentence(day)
-                say.print(f"  {date:%a %Y-%m-%d}  {told}", markup=False, soft_wrap=True)
+                say.print(f"  {date:%a %Y-%m-%d}  {sentence(day)}", markup=False, soft_wrap=True)
 
     @models.command("tune")
     def tune_models(

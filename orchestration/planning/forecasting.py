@@ -261,25 +261,20 @@ def _told(contest: Contest, champion_id: str, challenger_id: str) -> str:
 # -- Forecasting -------------------------------------------------------------------------------------------------------
 
 
-def _nothing_on_closed_days(frame: pd.DataFrame, data: DemandData) -> pd.DataFrame:
-    """`frame` with 0 for the mean and every quantile of days on which a place is closed: the history has no row of such a
-    day, from which a model could learn it."""
-    from ml.forecast import QUANTILE_COLUMNS
-
-    closed = data.closed_days()
-    if closed.empty:
-        return frame
-    is_closed = (frame[["location", "date"]].merge(closed, how="left", indicator=True)["_merge"] == "both").to_numpy()
-    frame = frame.copy()
-    frame.loc[is_closed, ["mean", *QUANTILE_COLUMNS]] = 0
-    return frame
-
-
 def forecast_cycle(data: DemandData, model: Model, model_id: str) -> Forecasts:
     """Forecasts for the cycle's horizon from its history and the announced future."""
-    from ml.forecast import predict
+    from ml.forecast import nothing_sells, predict
 
     frame, withheld, notes = predict(model, data.history, data.future, HORIZON_DAYS, newcomers=data.newcomers)
+    frame = nothing_sells(frame, data.closed_days())
     issued_by = {"id": model_id, "trained_until": model.trained_until}
-    frame = _nothing_on_closed_days(frame, data)
     return Forecasts(frame, dataclasses.asdict(model.dependence), issued_by, withheld, notes)
+
+
+def explain_cycle(data: DemandData, model: Model, series: tuple[str, str]) -> pd.DataFrame:
+    """The parts of what `forecast_cycle` says of one (sku, location): see `ml.forecast.explain`."""
+    from ml.forecast import explain, with_closing
+
+    # The whole horizon, as each cycle forecasts it: the days after a day tell about it too.
+    parts = explain(model, data.history, data.future, HORIZON_DAYS, series=[series], newcomers=data.newcomers)
+    return with_closing(parts, data.closed_days())

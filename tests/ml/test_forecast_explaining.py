@@ -6,7 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast import BoostedConfig, ForecastConfig, ForecastError, RecurrentConfig, explain, predict, sentence, train
+from ml.forecast import (
+    QUANTILE_COLUMNS,
+    BoostedConfig,
+    ForecastConfig,
+    ForecastError,
+    RecurrentConfig,
+    explain,
+    nothing_sells,
+    predict,
+    sentence,
+    train,
+    with_closing,
+)
 from ml.forecast.explaining import LEVEL, OTHER_MODELS, SEASON, STOCK_OUTS, driver
 from ml.forecast.panel import Columns
 
@@ -140,4 +152,29 @@ def test_weather_and_holidays_have_words_of_their_own():
     )
     assert sentence(day) == (
         "12.5: the level of what was sold 10, weather +2, the lunar new year +1, outside indices -0.5"
+    )
+
+
+def test_a_closed_day_sells_nothing_and_its_parts_say_so(shop, parts):
+    forecasts = predict(*shop, models=["blend"])[0]
+    days = sorted(forecasts["date"].unique())
+    closed = pd.DataFrame({"location": ["A", "A", "B"], "date": [days[3], days[3], days[5]]})
+    told, explained = nothing_sells(forecasts, closed), with_closing(parts, closed)
+    shut = (told["location"] == "A") & (told["date"] == days[3]) | (told["location"] == "B") & (told["date"] == days[5])
+    assert shut.sum() == 40
+    assert (told.loc[shut, ["mean", *QUANTILE_COLUMNS]] == 0).all(axis=None)
+    pd.testing.assert_frame_equal(told[~shut], forecasts[~shut])
+    total = explained.groupby(["sku", "location", "date"])["contribution"].sum().rename("total").reset_index()
+    both = told.merge(total, on=["sku", "location", "date"])
+    assert both["total"].to_numpy() == pytest.approx(both["mean"].to_numpy(), rel=1e-4, abs=1e-4)
+    assert len(explained) == len(parts) + 40
+    assert with_closing(parts, closed.iloc[:0]) is parts
+    assert nothing_sells(forecasts, closed.iloc[:0]) is forecasts
+
+
+def test_what_a_closed_day_would_have_sold_is_told_with_it():
+    day = pd.DataFrame({"driver": [LEVEL, "weather"], "contribution": [10.0, 2.0], "similar": 0})
+    day = day.assign(sku="P", location="A", date=pd.Timestamp("2026-01-01"))
+    assert sentence(with_closing(day, day[["location", "date"]])) == (
+        "0: the level of what was sold 10, closed -12, weather +2"
     )

@@ -206,11 +206,16 @@ def test_nothing_is_forecast_of_a_day_on_which_the_place_is_closed(kept):
     days = pd.date_range(past["date"].max() + pd.Timedelta(days=1), periods=28).as_unit("us")
     future = past[["sku", "location"]].drop_duplicates().merge(pd.DataFrame({"date": days}), how="cross")
     future = future.assign(is_open=(future["date"].dt.dayofweek < 6).astype(int), discount=0.0)
-    frame = forecasting.forecast_cycle(DemandData(past, future), load(folder / ids["old"]), ids["old"]).frame
+    data, model = DemandData(past, future), load(folder / ids["old"])
+    frame = forecasting.forecast_cycle(data, model, ids["old"]).frame
     is_sunday = frame["date"].dt.dayofweek == 6
     assert is_sunday.sum() * 7 == len(frame)
     assert (frame.loc[is_sunday, ["mean", *QUANTILE_COLUMNS]] == 0).all(axis=None)
     assert (frame.loc[~is_sunday & (frame["model"] == "blend"), "mean"] > 0).all()
+    series = frame.loc[0, "sku"], frame.loc[0, "location"]
+    blend = frame[(frame["model"] == "blend") & (frame["sku"] == series[0]) & (frame["location"] == series[1])]
+    parts = forecasting.explain_cycle(data, model, series).groupby("date")["contribution"].sum()
+    assert parts.to_numpy() == pytest.approx(blend.sort_values("date")["mean"].to_numpy(), rel=1e-4, abs=1e-4)
 
 
 def test_weekly_training_replaces_a_model_of_before_an_upgrade_too_but_an_altered_one_stops_the_morning(engine, kept):
