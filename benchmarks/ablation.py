@@ -97,8 +97,7 @@ def _origins(
         *(tuple(roles[name]) for name in ("known_future", "past_only", "static")), roles["availability"], recorded=True
     )
     for number in range(origins):
-        end = data.frame["date"].max() - pd.Timedelta(days=HORIZON + 7 * number)
-        history, future = data.observe(data.frame[data.frame["date"] <= end]), data.frame[data.frame["date"] > end]
+        _, history, future = data.split(number)
         panel = build_panel(history, future, HORIZON, columns, config)
         demand = recover_demand(panel.sales, panel.share)
         yield FeatureBuilder(panel, demand.expected, demand.asked), panel, demand.dispersion, future

@@ -57,6 +57,13 @@ class DataSet:
     def series(self) -> int:
         return len(self.frame[KEY].drop_duplicates())
 
+    def split(self, number: int) -> tuple[pd.Timestamp, pd.DataFrame, pd.DataFrame]:
+        """The last day known at an origin, 0 being the newest that leaves the longest horizon to be judged, what is known then
+        and the rows to come."""
+        end = self.frame["date"].max() - pd.Timedelta(days=max(self.horizons) + self.step * number)
+        known = self.frame["date"] <= end
+        return end, self.observe(self.frame[known]), self.frame[~known]
+
 
 def data_folder() -> Path:
     """The folder that holds the public data sets; ends the program with what to do where it is not told."""

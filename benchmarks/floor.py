@@ -108,13 +108,11 @@ def _mean(values: np.ndarray, days: range) -> np.ndarray:
 
 def measured(data: DataSet, origins: int) -> Iterator[dict[str, object]]:
     """WAPE on all days and in stock of each model at each origin, all of the same days."""
-    frame = data.frame
-    around = Around(frame)
+    around = Around(data.frame)
     known = {"interpolated": around.known(False), "and the same day elsewhere": around.known(True)}
     for number in range(origins):
-        end = frame["date"].max() - pd.Timedelta(days=max(data.horizons) + data.step * number)
+        end, history, future = data.split(number)
         start = int((end - around.dates[0]).days) + 1
-        history, future = data.observe(frame[frame["date"] <= end]), frame[frame["date"] > end]
         roles = data.roles
         light = peers.foreign("lightgbm", history, future, DAYS, roles["known_future"], roles["static"])
         ours = forecast(history, future, horizon=DAYS, config=ForecastConfig(), sales=True, **roles).forecasts

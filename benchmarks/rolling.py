@@ -45,9 +45,8 @@ def roll(
 def _at(
     data: DataSet, number: int, others: set[str], ets_series: int, config: ForecastConfig, lstm_gain: bool
 ) -> Origin:
-    horizon, frame, took = max(data.horizons), data.frame, []
-    end = frame["date"].max() - pd.Timedelta(days=horizon + data.step * number)
-    history, future = data.observe(frame[frame["date"] <= end]), frame[frame["date"] > end]
+    horizon, took = max(data.horizons), []
+    end, history, future = data.split(number)
     started = time.perf_counter()
     ours = forecast(history, future, horizon=horizon, config=config, sales=True, **data.roles)
     took.append(f"ours {time.perf_counter() - started:.0f} s")

@@ -69,8 +69,7 @@ def groceries(case: Case) -> Told:
 
 def _read_groceries(case: Case) -> Told:
     data = fresh(data_folder(), None)
-    end = data.frame["date"].max() - pd.Timedelta(days=case.horizon)
-    history, future = data.observe(data.frame[data.frame["date"] <= end]), data.frame[data.frame["date"] > end]
+    _, history, future = data.split(0)
     return history, future[[*KEY, "date", *data.roles["known_future"]]], data.roles
 
 
