@@ -13,18 +13,20 @@ by crossed random effects of the product, the location, each static column and e
 (`ml.forecast.effects` finds them). So the same product elsewhere says most where products differ most, times its location's
 usual ratio; the category says something where the product is sold nowhere, and all series where even that is unknown. What
 the other series say of series i (its own days left out) is a log-normal prior with mean m_i and variance v_i, an effect
-that nothing is known of adding its whole variance. It is set as a Gamma of the same mean M and squared coefficient of
-variation C = exp(v_i) - 1, and its own days are added (Gamma-Poisson; Gelman et al., Bayesian Data Analysis, 2.6):
+that nothing is known of adding its whole variance. Its own days are added by the likelihood of S sold over the exposure
+A = sum of index * curve * share, whose variance is phi(lambda) per unit of its mean A lambda and grows with it: a negative binomial,
+in units of how much a purchase is (McCullagh & Nelder 1989, 9.2, for sales that are no counts),
 
-    E[lambda | days] = (1 / C + S / phi) / (1 / (C M) + A / phi),   CV^2[lambda | days] = 1 / (1 / C + S / phi)        (2)
+    p(lambda | days) ~ p(lambda) (A lambda / (A lambda + a r))^(S / a) (a r / (A lambda + a r))^r                      (2)
 
-with S sold over the exposure A = sum of index * curve * share, and phi the variance of S per unit of its mean. No day gives
-the prior; each day narrows it. Where all others sell hundreds alike, that prior is so sure of itself that the days of one that
-sells two would hardly be heard. Sales as low as are improbable under it (the predictive check of Box 1980) therefore widen it:
-C is then what their distance says. Sales that are as improbable for being high do not: first days are often bulk.
+with phi(lambda) = a + A lambda / r. No day gives the prior; each day narrows it, the less the more days vary: a product that sells once
+a week has not ceased to sell because it did not yesterday. Where all others sell hundreds alike, that prior is so sure of itself
+that the days of one that sells two would hardly be heard. Sales as low as are improbable under it (the predictive check of Box 1980)
+therefore widen it: its variance is then what their distance says. Sales that are as improbable for being high do not: first days
+are often bulk.
 
-Where rows are sales, the first day of a series was picked for having one and says too much of a product that does not sell every
-day. It is heard where the other days and series say that it does, or where it says far less than these.
+Where rows are sales, the first day of a series was picked for having one. It tells how much is sold at a time and not how often: it
+stands for as many days as such a product takes to sell once.
 """
 
 from __future__ import annotations
@@ -51,8 +53,8 @@ _WELL_AFTER = 14
 _VAGUE = 4.0
 # A prior is doubted where a series' own days are less probable under it than this.
 _IMPROBABLE = 0.001
-# A chance of a sale beyond this is one.
-_SURE = 0.99
+# Of a normal distribution, where levels are told apart, and of how many series at once.
+_SCORES, _AT_ONCE = np.linspace(-6, 6, 161), 2_000
 OTHER_ORDER = 10.0
 """So many times what a series sold itself is more than similar ones can say of it."""
 _MOST_CELLS = 200_000
@@ -82,8 +84,8 @@ class Similar:
     exposure: np.ndarray
     """[N, D] of the newest days, the exposure in days of an average index at a settled age."""
     picked: tuple[np.ndarray, np.ndarray]
-    """What was sold [N] over the exposure [N] of first days that were picked for having a sale; 0 and 0 for others. They are
-    not in `sold`."""
+    """What was sold [N] on first days that were picked for having a sale, and the exposure [N] that they stand for; 0 and 0 for
+    others. They are not in `sold`."""
     responses: Responses
 
     # -- Priors --
@@ -116,10 +118,11 @@ class Similar:
         if days is not None:
             shown = np.arange(sold.shape[1]) >= sold.shape[1] - days[:, None]
             sold, exposure = np.where(shown, sold, 0.0), np.where(shown, exposure, 0.0)
-        prior = self.prior(rows, unknown)
-        level, squared = self._posterior(*prior, sold, exposure)
-        if days is None:
-            level, squared = self._with_first_day(rows, prior, level, squared)
+        else:
+            sold, exposure = (
+                np.column_stack([seen, first[rows]]) for seen, first in zip((sold, exposure), self.picked, strict=True)
+            )
+        level, squared = self._posterior(*self.prior(rows, unknown), sold, exposure)
         age = (self.panel.days - self.first[rows])[:, None] + np.arange(horizon)
         if days is not None:
             age = np.full_like(age, SETTLED)
@@ -156,37 +159,31 @@ class Similar:
         return [codes[number] for number, group in enumerate(self.groups) if len(group) == 1]
 
     def _posterior(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray]:
-        """Equation (2)."""
+        """Mean and squared coefficient of variation [n] of (2), summed over levels that lie evenly by their logarithm."""
         total, days = sold.sum(1), exposure.sum(1)
-        usual = self.lasting * _variance_per_unit(mean, exposure, self.spread)
-        share, noise = _ratio(total, days * mean), _ratio(usual, days * mean)
+        share, noise, _ = self._predictive(mean, squared, sold, exposure)
         doubted = self._low(mean, squared, sold, exposure)
-        squared = np.where(doubted, np.maximum((1 - share) ** 2 - noise, squared), squared)
+        variance = np.log1p(squared)
+        variance = np.where(doubted, np.maximum(variance, np.log(np.maximum(share + noise / 2, _TINY)) ** 2), variance)
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
-        own = np.where(doubted, usual * np.maximum(share, _IMPROBABLE), np.inf)
-        level = np.where(doubted, _ratio(total, days), mean)
-        for _ in range(3):
-            phi = np.minimum(self.lasting * _variance_per_unit(level, exposure, self.spread), own)
-            evidence = 1 / squared + total / phi
-            level = evidence / (1 / (squared * mean) + days / phi)
-        return level, 1 / evidence
-
-    def _with_first_day(self, rows, prior, level, squared) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior of `rows` with the first day that was picked for having a sale, where all days at the `level` [n] of
-        the posterior without it would have one, or it says far less than that."""
-        first, over = (part[rows] for part in self.picked)
-        expected = level * over
-        chance = -np.expm1(-self.spread.shape * np.log1p(expected / (self.spread.unit * self.spread.shape)))
-        low = (first * OTHER_ORDER < expected) | self._low(*prior, first[:, None], over[:, None])
-        heard = (over > 0) & ((chance > _SURE) | low)
-        if not heard.any():
-            return level, squared
-        sold, exposure = (
-            np.column_stack([part[rows], np.where(heard, day, 0.0)])
-            for part, day in ((self.sold, first), (self.exposure, over))
-        )
-        told = self._posterior(*prior, sold, exposure)
-        return np.where(heard, told[0], level), np.where(heard, told[1], squared)
+        unit = self.lasting * self.spread.unit * np.where(doubted, np.maximum(share, _IMPROBABLE), 1.0)
+        shape = _ratio(days * self.spread.shape, self.lasting * _usual(exposure), 0.0)
+        level, squared = np.empty_like(mean), np.empty_like(mean)
+        for start in range(0, len(mean), _AT_ONCE):
+            n = slice(start, start + _AT_ONCE)
+            log_level = np.log(mean[n])[:, None] - variance[n, None] / 2 + np.sqrt(variance[n])[:, None] * _SCORES
+            over = (
+                np.where(days[n, None] > 0, np.exp(log_level) * days[n, None], 1.0)
+                / np.maximum(unit * shape, _TINY)[n, None]
+            )
+            told = total[n, None] / unit[n, None] * -np.log1p(1 / over) - shape[n, None] * np.log1p(over)
+            weight = np.where(days[n, None] > 0, told, 0.0) - _SCORES**2 / 2
+            weight = np.exp(weight - weight.max(1, keepdims=True))
+            weight /= weight.sum(1, keepdims=True)
+            relative = np.exp(log_level - np.log(mean[n])[:, None])
+            first, second = (weight * relative).sum(1), (weight * relative**2).sum(1)
+            level[n], squared[n] = mean[n] * first, second / first**2 - 1
+        return level, np.maximum(squared, 1e-6)
 
     def _low(self, mean, squared, sold, exposure) -> np.ndarray:
         """Whether so little as is `sold` [n, D] is improbable under the prior; not where there is no exposure."""
@@ -279,6 +276,7 @@ def study(panel: Panel, asked: np.ndarray | None = None) -> Similar:
     sold, exposure = sold[:, recent], exposure[:, recent]
     known = panel.known[:, :, start : panel.days][:, :, recent]
     exposure = exposure * told.apart(known, level[:, None] * exposure)
+    first_exposure = first_exposure / _chance_of_sale(sold, exposure)
     total, seen = sold.sum(1), exposure.sum(1)
     phi = lasting * _variance_per_unit(_ratio(total, seen), exposure, spread)
     heard = seen > 0.5
@@ -310,6 +308,21 @@ def _checked(similar: Similar, value, noise, level, heard) -> Similar:
     return replace(similar, smear=tuple(f[0] for f in found), stretch=tuple(f[1] for f in found))
 
 
+def _chance_of_sale(sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
+    """The share [N] of days [N, D] in stock on which each series sells, as its own days and those of the others say: a Beta
+    distribution, by its moments."""
+    days, selling = (exposure > 0).sum(1), ((sold > 0) & (exposure > 0)).sum(1)
+    heard = days >= 7
+    if not selling[heard].any():
+        return np.ones(len(sold))
+    mean = selling[heard].sum() / days[heard].sum()
+    share = selling[heard] / days[heard]
+    between = max(float(np.var(share)) - float((mean * (1 - mean) / days[heard]).mean()), 0.0)
+    # As many days as all series together count for in each.
+    weight = np.clip(mean * (1 - mean) / max(between, 1e-9) - 1, 0.5, 1e6)
+    return (selling + weight * mean) / (days + weight)
+
+
 def _moments(mean: np.ndarray, variance: np.ndarray, smear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and squared coefficient of variation of a log-normal level."""
     variance = np.minimum(variance, _VAGUE)
@@ -318,9 +331,12 @@ def _moments(mean: np.ndarray, variance: np.ndarray, smear: np.ndarray) -> tuple
 
 def _variance_per_unit(level: np.ndarray, exposure: np.ndarray, spread: Spread) -> np.ndarray:
     """phi [n] of (2) for independent days: the variance of what is sold over `exposure` [n, D] per unit of its mean."""
-    days = exposure.sum(1)
-    usual = np.where(days > 0, (exposure**2).sum(1) / np.maximum(days, 1e-9), 1.0)
-    return spread.unit + level * usual / spread.shape
+    return spread.unit + level * _usual(exposure) / spread.shape
+
+
+def _usual(exposure: np.ndarray) -> np.ndarray:
+    """The exposure [n] of a usual day of `exposure` [n, D]; 1 where there is none."""
+    return _ratio((exposure**2).sum(1), exposure.sum(1), 1.0)
 
 
 def _ratio(top, low, otherwise: float = 0.0) -> np.ndarray:

@@ -263,6 +263,35 @@ def test_series_of_a_few_days_lean_on_similar_ones_and_beat_their_own_average():
     assert error["blend"] < 0.85 * error["moving_average"]
 
 
+def test_a_quiet_day_after_the_first_sale_does_not_end_a_product_that_sells_now_and_then():
+    """Rows are sales. Every product sells on one day in six, from single pieces to dozens at a time; what is new has sold
+    once, on a first day that nobody would know of had it not sold, and not in the days since."""
+    rng = np.random.default_rng(4)
+    days, products, new = pd.date_range("2026-01-05", periods=168), 240, 60
+    size, first = rng.lognormal(1.5, 1.2, products), np.zeros(products, int)
+    first[:new] = 140 - rng.integers(2, 9, new)
+    sold = np.where(rng.random((products, 168)) < 1 / 6, np.ceil(size[:, None] * rng.gamma(2, 0.5, (products, 168))), 0)
+    for number in range(new):
+        sold[number, : first[number]] = sold[number, first[number] + 1 : 140] = 0
+        sold[number, first[number]] = np.ceil(size[number] * rng.gamma(2, 0.5))
+    frame = pd.DataFrame(
+        {
+            "sku": np.repeat([f"P{i:03d}" for i in range(products)], 168),
+            "location": "S",
+            "date": np.tile(days, products),
+        }
+    ).assign(quantity=sold.ravel())
+    history = frame[(frame["quantity"] > 0) & (frame["date"] <= days[139])]
+    told = run(history, None, horizon=28, config=SIMPLE).forecasts
+    told = told[(told["model"] == "blend") & (told["similar"] > 0)].groupby("sku")["mean"].sum()
+    assert len(told) == new
+    truth = 28 / 6 * size[:new]
+    assert (told > 0.05 * truth).all()
+    assert 0.6 < told.sum() / truth.sum() < 1.4
+    own = sold[:new, :140].sum(1) / (140 - first[:new]) * 28
+    assert np.abs(told.to_numpy() - truth).sum() < 0.85 * np.abs(own - truth).sum()
+
+
 def test_quantiles_of_a_learned_model_lie_around_its_mean_for_series_of_a_few_days_too():
     frame = chain(products=30, stores=4)
     new = frame[KEY].drop_duplicates().sample(20, random_state=2)
