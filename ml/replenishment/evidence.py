@@ -223,16 +223,26 @@ def _sentence(cycle, option, series, lane: Lane, origin, minimum, packs, quantit
     days = lane.next_arrives + cycle.inputs.parameters.receiving_days
     until = (origin.cycle_date + lane.next_arrives).astype(object)
     day = f"{until:%a} {until.day} {until:%b}"
-    lost = _short(option["lost_before"])
+    lost = _about(option["lost_before"])
     missed = "" if lost == "0" else f", about {lost} of it missed before anything ordered now can arrive"
-    lasts = min(int(series["lasts"]), days)
     new = f", for a new product judged by {series['similar']} similar ones" if series["similar"] else ""
     return (
-        f"{verb} {quantity}{unit}{lot} from {source}: {_short(series['on_hand'] - series['reserved'])} on hand and "
-        f"{_short(series['coming'])} arriving cover {lasts} of the {days} days until the delivery after it is on sale "
+        f"{verb} {quantity}{unit}{lot} from {source}: {_lasting(series, days)} until the delivery after it is on sale "
         f"({day}); demand over them is {_short(option['q10'])} to {_short(option['q90'])} (typical "
         f"{_short(option['q50'])}){new}{missed}, {_rounding(option, packs, size, minimum)}."
     )
+
+
+def _lasting(series, days: int) -> str:
+    """How many of the `days` what is there and what is coming lasts."""
+    there = f"{_short(series['on_hand'] - series['reserved'])} on hand"
+    coming, lasts = _short(series["coming"]), int(series["lasts"])
+    if lasts >= days:
+        return f"{there} and {coming} arriving last the {days} days"
+    if lasts == 0:
+        before = "" if coming == "0" else f", before the {coming} arriving"
+        return f"{there} will not last the day{before}; it is {days} days"
+    return f"{there} and {coming} arriving last {lasts} of the {days} days"
 
 
 def _rounding(option, packs: int, size: Decimal, minimum: MinimumOrder | None) -> str:
@@ -246,7 +256,7 @@ def _rounding(option, packs: int, size: Decimal, minimum: MinimumOrder | None) -
     if packs == option["minimum"] and packs * float(size) - option["required"] >= float(size):
         return f"and the least that can be ordered raises {required} to {quantity}"
     if required == quantity:
-        return f"which requires {quantity}"
+        return f"and {quantity} are required"
     way = "up" if packs * float(size) > option["required"] else "down"
     return f"pack of {size} rounds {required} {way} to {quantity}"
 
@@ -263,6 +273,11 @@ def _plain(number: Decimal) -> str:
 def _short(value: float) -> str:
     """A quantity as a person writes it: whole from 10 on, otherwise up to two decimals."""
     return f"{round(value)}" if abs(value) >= 10 and abs(value - round(value)) >= 1e-9 else f"{round(value, 2):g}"
+
+
+def _about(value: float) -> str:
+    """An expected quantity as a person writes it: no more digits than it is known to."""
+    return _short(round(value, 1))
 
 
 def _round(value: float) -> float | None:

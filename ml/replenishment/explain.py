@@ -93,8 +93,8 @@ def _steps(told: dict[str, Any], row: Mapping[str, Any]) -> list[str]:
         + (f"; {position['lost_orders']} orders too late to be counted on" if position["lost_orders"] else "")
         + f". It lasts {position['lasts_days']} days.",
         f"2. Interval: ordered {interval['order_on']}, arrives {interval['arrives_on']}; the next order of "
-        f"{interval['next_order_on']} arrives {interval['next_arrives_on']}. Lead time {interval['lead_time_mean']:g} "
-        f"days, standard deviation {interval['lead_time_sd']:g} ({interval['lead_time_basis']}); it has to last "
+        f"{interval['next_order_on']} arrives {interval['next_arrives_on']}. Lead time {interval['lead_time_mean']:.1f} "
+        f"days, standard deviation {interval['lead_time_sd']:.1f} ({interval['lead_time_basis']}); it has to last "
         f"{interval['days']:g} days on average"
         + (
             f", {interval['beyond_forecast_days']} of them beyond the forecast."

@@ -24,8 +24,8 @@ def test_an_order_has_to_last_until_the_next_order_is_there():
     told = json.loads(row["evidence"])
     assert (told["interval"]["days"], told["interval"]["next_arrives_on"]) == (5, "2026-03-07")
     assert row["reason"] == (
-        "Order 30 from Nordmilk: 20 on hand and 0 arriving cover 2 of the 5 days until the delivery after it is on "
-        "sale (Sat 7 Mar); demand over them is 50 to 50 (typical 50), which requires 30."
+        "Order 30 from Nordmilk: 20 on hand and 0 arriving last 2 of the 5 days until the delivery after it is on "
+        "sale (Sat 7 Mar); demand over them is 50 to 50 (typical 50), and 30 are required."
     )
 
 

@@ -130,6 +130,20 @@ def test_the_evidence_holds_every_number_of_the_decision():
     assert told["lots"]["quantity"] == row["quantity"] == "10"
 
 
+@pytest.mark.parametrize(
+    ("on_hand", "coming_on", "says"),
+    [
+        (5, 1, "5 on hand will not last the day, before the 8 arriving; it is 3 days until the delivery after it"),
+        (5, None, "5 on hand will not last the day; it is 3 days until the delivery after it"),
+        (15, 1, "15 on hand and 8 arriving last 2 of the 3 days until the delivery after it"),
+    ],
+)
+def test_the_reason_says_how_long_what_is_there_lasts(on_hand, coming_on, says):
+    orders = [] if coming_on is None else [coming(quantity=8, expected_on=MONDAY + dt.timedelta(days=coming_on))]
+    row = decide(shop(position=[stock(on_hand=on_hand)], open_orders=orders)).proposals.iloc[0]
+    assert says in row["reason"]
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     levels=st.lists(st.integers(0, 120), min_size=2, max_size=2),
