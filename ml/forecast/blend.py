@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-_MARGIN = 0.05
+_MARGIN = 0.1
 _OPEN = 0.004
 _SHARES = (0.25, 0.5, 1.0)
 _MOVES = 3

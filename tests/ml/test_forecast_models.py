@@ -257,7 +257,7 @@ def test_a_segment_leaves_the_shares_it_started_from_only_for_what_earns_it():
     rng = np.random.default_rng(0)
     truth = rng.gamma(3, 2, 5000)
     actual = rng.poisson(truth).astype(float)
-    means = np.stack([near(truth, rng, 20), near(truth, rng, 20), near(truth, rng, 19), rng.gamma(3, 2, 5000)])
+    means = np.stack([near(truth, rng, 6), near(truth, rng, 6), near(truth, rng, 5.7), rng.gamma(3, 2, 5000)])
     start, all_of_them = np.array([0.5, 0.5, 0, 0]), np.ones(4, bool)
     kept = earned_weights(judged(actual, means), all_of_them, start)
     assert kept[3] == 0
