@@ -26,7 +26,7 @@ therefore widen it: its variance is then what their distance says. Sales that ar
 are often bulk.
 
 Where rows are sales, the first day of a series was picked for having one. It tells how much is sold at a time and not how often: it
-stands for as many days as such a product takes to sell once.
+stands for as many days as such a product takes to sell once, and how much it sold is drawn to what the others sell at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import gammainc, ndtri
 
 from ml.demand import exposed
 from ml.forecast import distribution, responses
@@ -276,7 +276,10 @@ def study(panel: Panel, asked: np.ndarray | None = None) -> Similar:
     sold, exposure = sold[:, recent], exposure[:, recent]
     known = panel.known[:, :, start : panel.days][:, :, recent]
     exposure = exposure * told.apart(known, level[:, None] * exposure)
-    first_exposure = first_exposure / _chance_of_sale(sold, exposure)
+    first_sold, first_exposure = (
+        _size_of_sale(first_sold, sold, exposure),
+        first_exposure / _chance_of_sale(sold, exposure),
+    )
     total, seen = sold.sum(1), exposure.sum(1)
     phi = lasting * _variance_per_unit(_ratio(total, seen), exposure, spread)
     heard = seen > 0.5
@@ -321,6 +324,29 @@ def _chance_of_sale(sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
     # As many days as all series together count for in each.
     weight = np.clip(mean * (1 - mean) / max(between, 1e-9) - 1, 0.5, 1e6)
     return (selling + weight * mean) / (days + weight)
+
+
+def _size_of_sale(first: np.ndarray, sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
+    """What a selling day of each series sells in the mean, as its `first` [N] and the days [N, D] of the others say, that vary
+    log-normally between series and from day to day; a first day that is improbably high is taken for one that is not."""
+    selling = (sold > 0) & (exposure > 0)
+    days = selling.sum(1)
+    heard = days >= 2
+    if heard.sum() < 2:
+        return first
+    size = np.log(np.where(selling, sold, 1.0))
+    mean = _ratio(size.sum(1), days)
+    within = float(((size - mean[:, None]) ** 2 * selling)[heard].sum() / (days[heard] - 1).sum())
+    between = max(float(np.var(mean[heard])) - within * float((1 / days[heard]).mean()), 0.0)
+    usual, lasting = float(mean[heard].mean()), between / (between + within) if within > 0 else 1.0
+    most = max(ndtri(1 - _IMPROBABLE) * np.sqrt(between + within), np.log(OTHER_ORDER))
+
+    def drawn(value: np.ndarray) -> np.ndarray:
+        return np.exp(usual + lasting * np.minimum(np.log(value) - usual, most))
+
+    known = sold[heard][selling[heard]]
+    smear = float(known.sum()) / float(drawn(known).sum())
+    return np.where(first > 0, smear * drawn(np.where(first > 0, first, 1.0)), 0.0)
 
 
 def _moments(mean: np.ndarray, variance: np.ndarray, smear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
