@@ -55,6 +55,8 @@ _VAGUE = 4.0
 _IMPROBABLE = 0.001
 # Of a normal distribution, where levels are told apart, and of how many series at once.
 _SCORES, _AT_ONCE = np.linspace(-6, 6, 161), 2_000
+# Less than this of what was expected is as good as nothing.
+_LEAST_SHARE = 1e-6
 OTHER_ORDER = 10.0
 """So many times what a series sold itself is more than similar ones can say of it."""
 _MOST_CELLS = 200_000
@@ -164,7 +166,8 @@ class Similar:
         share, noise, _ = self._predictive(mean, squared, sold, exposure)
         doubted = self._low(mean, squared, sold, exposure)
         variance = np.log1p(squared)
-        variance = np.where(doubted, np.maximum(variance, np.log(np.maximum(share + noise / 2, _TINY)) ** 2), variance)
+        distance = np.log(np.maximum(share + noise / 2, _LEAST_SHARE))
+        variance = np.where(doubted, np.maximum(variance, distance**2), variance)
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
         unit = self.lasting * self.spread.unit * np.where(doubted, np.maximum(share, _IMPROBABLE), 1.0)
         shape = _ratio(days * self.spread.shape, self.lasting * _usual(exposure), 0.0)

@@ -298,6 +298,19 @@ def test_a_quiet_day_after_the_first_sale_does_not_end_a_product_that_sells_now_
     assert (told["mean"] - told["truth"]).abs().sum() < 0.95 * (told["own"] - told["truth"]).abs().sum()
 
 
+def test_what_does_not_sell_at_all_among_products_that_sell_millions_alike_is_forecast_as_hardly_anything():
+    rng = np.random.default_rng(5)
+    sku, days = [f"P{i:02d}" for i in range(60)], pd.date_range("2026-01-05", periods=90)
+    frame = pd.DataFrame({"sku": sku, "location": "S"}).merge(pd.DataFrame({"date": days}), how="cross")
+    frame["quantity"] = rng.poisson(5e6, len(frame)).astype(float)
+    new = (frame["sku"] == "P00") & (frame["date"] >= days[80])
+    frame.loc[new, "quantity"] = 0.0
+    told = run(frame[new | (frame["sku"] != "P00")], None, horizon=7, config=SIMPLE).forecasts
+    means = told[told["model"] == "blend"].groupby("sku")["mean"].mean()
+    assert np.isfinite(told.select_dtypes("number")).all(axis=None)
+    assert means["P00"] < 1e-3 * means["P01"]
+
+
 def test_a_first_day_that_nobody_would_believe_is_not_what_a_product_sells():
     told, usual = totals(*thin(first_sale=4000)).iloc[0], totals(*thin())
     assert told["mean"] < 0.1 * told["own"]
