@@ -331,7 +331,8 @@ def _chance_of_sale(sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
 
 def _size_of_sale(first: np.ndarray, sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
     """What a selling day of each series sells in the mean, as its `first` [N] and the days [N, D] of the others say, that vary
-    log-normally between series and from day to day; a first day that is improbably high is taken for one that is not."""
+    log-normally between series and from day to day. A first day that is improbably high is taken for one that is not, and one
+    that is improbably low is no day like those of the others, and heard as it is."""
     selling = (sold > 0) & (exposure > 0)
     days = selling.sum(1)
     heard = days >= 2
@@ -345,7 +346,8 @@ def _size_of_sale(first: np.ndarray, sold: np.ndarray, exposure: np.ndarray) -> 
     most = max(ndtri(1 - _IMPROBABLE) * np.sqrt(between + within), np.log(OTHER_ORDER))
 
     def drawn(value: np.ndarray) -> np.ndarray:
-        return np.exp(usual + lasting * np.minimum(np.log(value) - usual, most))
+        distance = np.log(value) - usual
+        return np.where(distance < -most, value, np.exp(usual + lasting * np.minimum(distance, most)))
 
     known = sold[heard][selling[heard]]
     smear = float(known.sum()) / float(drawn(known).sum())
