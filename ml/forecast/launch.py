@@ -171,19 +171,16 @@ class Similar:
         # What days vary by was learned from the others, of whom it is none: relative to its level, as theirs.
         unit = self.lasting * self.spread.unit * np.where(doubted, np.maximum(share, _IMPROBABLE), 1.0)
         shape = _ratio(days * self.spread.shape, self.lasting * _usual(exposure), 0.0)
+        expected = np.where(days > 0, mean * days, 1.0) / np.maximum(unit * shape, _TINY)
         level, squared = np.empty_like(mean), np.empty_like(mean)
         for start in range(0, len(mean), _AT_ONCE):
             n = slice(start, start + _AT_ONCE)
-            log_level = np.log(mean[n])[:, None] - variance[n, None] / 2 + np.sqrt(variance[n])[:, None] * _SCORES
-            over = (
-                np.where(days[n, None] > 0, np.exp(log_level) * days[n, None], 1.0)
-                / np.maximum(unit * shape, _TINY)[n, None]
-            )
+            relative = np.exp(np.sqrt(variance[n])[:, None] * _SCORES - variance[n, None] / 2)
+            over = relative * expected[n, None]
             told = total[n, None] / unit[n, None] * -np.log1p(1 / over) - shape[n, None] * np.log1p(over)
             weight = np.where(days[n, None] > 0, told, 0.0) - _SCORES**2 / 2
             weight = np.exp(weight - weight.max(1, keepdims=True))
             weight /= weight.sum(1, keepdims=True)
-            relative = np.exp(log_level - np.log(mean[n])[:, None])
             first, second = (weight * relative).sum(1), (weight * relative**2).sum(1)
             level[n], squared[n] = mean[n] * first, second / first**2 - 1
         return level, np.maximum(squared, 1e-6)
