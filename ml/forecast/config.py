@@ -48,7 +48,7 @@ class RecurrentConfig(_Section):
     learning_rate: float = Field(5e-3, gt=0, description="highest, of a one-cycle schedule")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the decoder's units left out in each step")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where it runs; auto: on a GPU when there is one"
+        "auto", description="where it runs; auto: on a GPU when there is one; cuda: training fails without one"
     )
     min_series: int = Field(20, ge=1, description="with fewer series there is nothing global to learn")
 

@@ -110,7 +110,11 @@ class Recurrent:
 def fit_recurrent(
     panel: Panel, demand: np.ndarray, sample: Sample, horizon: int, config: RecurrentConfig, seed: int
 ) -> Recurrent | None:
-    """Train a network on the `sample` of a panel with recovered `demand` [N, T], or None where that is too little."""
+    """Train a network on the `sample` of a panel with recovered `demand` [N, T], or None where that is too little. Raises
+    ForecastError where a GPU is insisted on and there is none."""
+    if config.device == "cuda" and _device(config).type == "cpu":
+        # A trained model does without: it was made elsewhere, and what it says is the same.
+        raise ForecastError("recurrent.device is cuda, but PyTorch finds no GPU to train on; set it to auto or cpu.")
     days = demand.shape[1]
     if len(panel.keys) < config.min_series or days < 3 * 7 or not sample.target.any():
         return None
@@ -315,13 +319,10 @@ def _scaled(values: np.ndarray, centre: float, spread: float) -> np.ndarray:
 
 
 def _device(config: RecurrentConfig) -> torch.device:
-    """Where the network runs: a GPU when there is one, unless `config.device` says otherwise."""
+    """Where the network runs: a GPU when there is one, unless `config.device` is cpu."""
     import torch
 
-    has_gpu = torch.cuda.is_available()
-    if config.device == "cuda" and not has_gpu:
-        raise ForecastError("recurrent.device is cuda, but PyTorch finds no GPU here; set it to auto or cpu.")
-    return torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+    return torch.device("cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu")
 
 
 @contextlib.contextmanager

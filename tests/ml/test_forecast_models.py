@@ -17,6 +17,7 @@ from ml.forecast import (
     LEVELS,
     BoostedConfig,
     ForecastConfig,
+    ForecastError,
     RecurrentConfig,
     boosted,
     drift,
@@ -75,6 +76,31 @@ def test_the_lstm_learns_weekdays_and_promotions_and_comes_back_from_its_files(t
     assert random.getstate() == plain
     pd.testing.assert_frame_equal(forecasts, predict(loaded, history, future)[0])
     pd.testing.assert_frame_equal(loaded.scores, model.scores)
+
+
+def test_without_a_gpu_training_that_insists_on_one_says_so_and_a_network_trained_on_one_still_forecasts(
+    tmp_path, monkeypatch
+):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    history = weekly(25, 70)
+    config = ForecastConfig(
+        origins=1,
+        held_out_days=0,
+        boosted=BoostedConfig(enabled=False),
+        recurrent=RecurrentConfig(hidden=8, steps=5, batch=32),
+    )
+    elsewhere = config.recurrent.model_copy(update={"device": "cuda"})
+    with pytest.raises(ForecastError, match="finds no GPU to train on; set it to auto or cpu"):
+        train(history, horizon=7, config=config.model_copy(update={"recurrent": elsewhere}))
+    model = train(history, horizon=7, config=config)
+    before = predict(model, history, models=["lstm"])[0]
+    model.recurrent.config = elsewhere
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.recurrent.config.device == "cuda"
+    pd.testing.assert_frame_equal(before, predict(loaded, history, models=["lstm"])[0])
 
 
 def test_one_origin_reads_its_own_window_as_the_whole_history_has_it():
