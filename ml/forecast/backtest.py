@@ -136,7 +136,8 @@ def hold_out(
         means = means_at(before, demand, origin, ahead, trees, network, names, names, similar)
         # A series that has not begun has nothing to be judged by.
         series, lead = np.nonzero(panel.seen[:, origin : origin + ahead] & (panel.first < origin)[:, None])
-        kind = segments.demand_class(demand.expected, config.min_days)
+        # After fewer days than learned models ask for, they are judged by the series that have all of these.
+        kind = segments.demand_class(demand.expected, min(config.min_days, origin))
         parts.append(_AtOrigin(origin, before, demand.expected, similar, kind, series, lead, means[:, series, lead]))
 
     def together(of) -> np.ndarray:

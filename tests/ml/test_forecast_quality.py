@@ -136,6 +136,19 @@ def test_promotions_of_the_future_table_move_the_forecast(result, judged):
     assert scaled[blend["discount"] > 0].mean() > 1.2 * scaled[blend["discount"] == 0].mean()
 
 
+@pytest.mark.parametrize("days", [30, 36])
+def test_after_five_weeks_promotions_are_learned_already(days):
+    frame = shop(series=80, days=days + 14)
+    known, to_come = known_and_to_come(frame)
+    config = ForecastConfig(recurrent=RecurrentConfig(enabled=False))
+    told = run(known, to_come, horizon=14, config=config, **ROLES).forecasts
+    error = {
+        name: np.abs(part.merge(frame)["demand"] - part.merge(frame)["mean"]).sum()
+        for name, part in told.groupby("model")
+    }
+    assert error["blend"] < 1.02 * error["xgboost"], error
+
+
 def test_same_input_and_seed_give_the_same_forecast_and_row_order_does_not_matter(result, frames):
     history, future = frames
     mixed = history.sample(frac=1, random_state=1)
