@@ -154,10 +154,9 @@ def gamma_shape(mean: np.ndarray, spread: Spread, factor: np.ndarray, chance: np
     Given a sale, which has this `chance`, the mean is m / chance, and the variance what makes that of the day right:
     variance / chance - (1 - chance) (m / chance)^2.
     """
-    m = np.maximum(mean, _LEAST * spread.unit)
-    variance = spread.variance(m) * factor
-    # Both sides multiplied by chance^2 / m^2.
-    squared = variance / (m * m)
+    # Both sides multiplied by chance^2 / m^2, which neither a unit nor a mean of 0, nor their squares, may make 0 / 0.
+    m = np.maximum(mean, np.maximum(_LEAST * spread.unit, _TINY))
+    squared = (spread.unit / m + 1 / spread.shape) * factor
     given = np.maximum(squared * chance - (1 - chance), _LEAST_LEFT * squared)
     return np.clip(1 / given, _GRID[0], _GRID[-1])
 

@@ -143,3 +143,11 @@ def test_tails_of_paths_go_on_as_those_of_the_distribution():
     paths = draw(asked, [(f"P{number}", "S1") for number in range(2000)], 200, 0, Dependence(0, 0))
     assert paths.mean() == pytest.approx(1.0, rel=0.01)
     assert np.quantile(paths, 0.999) == pytest.approx(gamma.ppf(0.999, 1.0), rel=0.04)
+
+
+@pytest.mark.parametrize("unit", [0.0, 1e-30, 0.4])
+def test_a_shape_is_a_number_where_nothing_is_expected_and_nothing_varies(unit):
+    with np.errstate(all="raise"):
+        shape = gamma_shape(np.array([0.0, 1e-30, 5.0], np.float32), Spread(unit, 2.0), np.ones(3))
+    assert np.isfinite(shape).all()
+    assert shape[2] == pytest.approx(1 / (unit / 5 + 1 / 2))
