@@ -123,15 +123,19 @@ class ForecastConfig(_Section):
     )
     min_days: int = Field(28, ge=1, description="observed days a series needs for the learned models")
     stale_days: int = Field(60, ge=1, description="a series without a row for so long is withheld")
-    origins: int = Field(
-        4, ge=1, le=12, description="held-out origins inside the history that blend and calibration see"
+    origins: int | None = Field(
+        None,
+        ge=1,
+        le=12,
+        description="held-out origins inside the history that blend and calibration see: so many, as far as the history"
+        " goes. null: 4, and more where there are few series (`held_out_days`)",
     )
     origin_step: int = Field(7, ge=1, description="days between held-out origins")
     held_out_days: int = Field(
         20_000,
         ge=0,
-        description="days of series that held-out origins should hold; where they hold fewer there are up to 12 origins,"
-        " half a horizon apart",
+        description="days of series that held-out origins should hold where `origins` is null; where 4 hold fewer there are up"
+        " to 12, half a horizon apart",
     )
     history_days: int = Field(1100, ge=56, description="older days are left out")
     spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")
