@@ -310,9 +310,10 @@ def learn_dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     told = quantiles_of(lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size)
     form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
     actual, means = np.full(form, np.nan, np.float32), np.zeros(form, np.float32)
-    quantiles = np.zeros((*form, told.shape[1]), np.float32)
+    quantiles, whole = np.zeros((*form, told.shape[1]), np.float32), np.zeros(form[0], bool)
+    whole[stretch] = held.whole
     actual[stretch, held.lead], means[stretch, held.lead], quantiles[stretch, held.lead] = held.drawn, mean, told
-    return fit_dependence(quantiles, actual, means)
+    return fit_dependence(quantiles, actual, whole, means)
 
 
 def default_lessons(names: tuple[str, ...], spread: Spread) -> Lessons:

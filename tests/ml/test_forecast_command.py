@@ -47,7 +47,17 @@ def test_csv_in_parquet_out_with_the_quality_table(app, files):
     assert "seasonal_naive" in told.output
     assert str(out) in told.output
     written = pd.read_parquet(out)
-    assert list(written.columns) == ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS, "similar", "shared"]
+    assert list(written.columns) == [
+        "sku",
+        "location",
+        "date",
+        "model",
+        "mean",
+        *QUANTILE_COLUMNS,
+        "similar",
+        "shared",
+        "whole",
+    ]
     assert {"blend", "xgboost", "seasonal_naive"} <= set(written["model"])
     parts = pd.read_csv(why, dtype={"sku": str})
     assert {"level", "season", "discount"} <= set(parts["driver"])
