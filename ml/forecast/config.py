@@ -62,8 +62,10 @@ class AccuracyConfig(_Section):
     keep_days: int = Field(63, ge=28, le=390, description="mornings so many days back stay scored")
     days: int = Field(14, ge=3, description="an alert judges the newest so many days that were scored")
     least_days: int = Field(5, ge=3, description="with fewer days nothing is judged")
-    least_sales: float = Field(
-        200.0, ge=0, description="with less sold on them, in the unit of the quantities, nothing is judged"
+    least_selling_days: int = Field(
+        30,
+        ge=0,
+        description="with fewer days of a product at a location that sold, in stock all day, nothing is judged",
     )
     confidence: float = Field(0.99, gt=0.5, lt=1, description="one-sided, of Student's t with days as observations")
     wape_margin: float = Field(0.10, ge=0, description="WAPE may exceed that of training by this share of it")

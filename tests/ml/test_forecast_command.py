@@ -209,6 +209,7 @@ def test_what_cannot_be_used_in_the_end_is_said_before_training(app, files, monk
         ("spike_factor: 0.5\nboosted: {depth: 40}",
          "spike_factor is 0.5, but should be greater than 1; boosted.depth is 40, but should be less than or equal to 16."),
         ("accuracy: {lead_days: [1, 40]}", "accuracy.lead_days is [1, 40], but lead_days are between 1 and 28."),
+        ("accuracy: {least_sales: 100}", "accuracy.least_sales is no more; there is accuracy.least_selling_days, which"),
         ("boosted: 3", "boosted is 3, but should be"),
         ("boosted:\n\trounds: 3", "is not YAML from line 2 on."),
         ("- 1", "does not hold fields such as `min_days: 28`."),

@@ -176,7 +176,7 @@ def test_features_are_those_that_models_of_this_format_were_taught():
     columns = Columns(("promo",), ("weather",), ("category",), "share", recorded=True)
     panel = build_panel(frame, None, 0, columns, ForecastConfig(phantom_stock=False))
     names = FeatureBuilder(panel, panel.sales).block(60, 7).names
-    assert (FORMAT, names) == (6, (
+    assert (FORMAT, names) == (7, (
         "lead", "weekday", "log_level", "mean_7", "mean_14", "mean_28", "mean_56", "trend", "age", "zero_share", "spread",
         "highest", "days_since_sale", "weekday_mean_1", "weekday_mean_2", "weekday_mean_4", "weekday_mean_8", "profile",
         "in_stock_1", "in_stock_3", "in_stock_7", "in_stock_14", "in_stock_28", "in_stock_weekday", "location_in_stock",
