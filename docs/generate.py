@@ -81,7 +81,7 @@ def marts_table() -> str:
     for model in described["models"]:
         parts.append(f"### {model['name']}\n\n{model['description']} One row per {_grain(model)}.\n")
         parts.append("| column | type | meaning |\n| --- | --- | --- |")
-        parts += [f"| `{c['name']}` | {c['data_type']} | {_cell(c.get('description', ''))} |" for c in model["columns"]]
+        parts += [f"| `{c['name']}` | {c['data_type']} | {_cell(c['description'])} |" for c in model["columns"]]
         parts.append("")
     return "\n".join(parts).rstrip()
 

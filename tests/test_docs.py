@@ -98,6 +98,16 @@ def test_generated_tables_are_what_the_code_says(path):
     assert GENERATE["filled"](text) == text, "run .venv/bin/python docs/generate.py"
 
 
+def test_every_column_of_a_mart_is_described():
+    """For dbt, Dagster and docs/bi.md show what is said of it once, and whoever reads a report has nothing else."""
+    told = yaml.safe_load((CHECKOUT / "dbt_project/models/marts/_marts.yml").read_text(encoding="utf-8"))["models"]
+    assert {path.stem for path in (CHECKOUT / "dbt_project/models/marts").glob("*.sql")} == {
+        model["name"] for model in told
+    }
+    mute = [f"{m['name']}.{c['name']}" for m in told for c in m["columns"] if not c.get("description", "").strip()]
+    assert not mute
+
+
 def test_pictures_are_small_and_used():
     used = {target for path in READMES for target in _targets(path.read_text("utf-8"))}
     for picture in (CHECKOUT / "docs" / "images").iterdir():

@@ -56,7 +56,9 @@ def open_delimited(
     rows, last = db.execute("SELECT count(*), max(file_row) FROM source").fetchone()
     last = max([last or 0, *(b.row for b in broken)])
     shown = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(delimiter, repr(delimiter))
-    return SourceTable(dict.fromkeys(header, "VARCHAR"), rows, last, broken, note=f"{encoding}, {shown} separated")
+    return SourceTable(
+        dict.fromkeys(header, "VARCHAR"), rows, last, broken, f"{encoding}, {shown} separated", delimiter
+    )
 
 
 def find_encoding(path: Path) -> str:

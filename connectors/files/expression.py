@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from connectors.files.decimals import sql_with_point
 from connectors.files.functions import AGGREGATES, FUNCTIONS, function_names
 from connectors.files.values import (
     ExpressionError,
@@ -351,6 +352,7 @@ class Compiler:
 
     def number_of(self, x: Value) -> Value:
         if x.kind is Kind.TEXT:
+            self.scope.reads_number(x)
             return self.converted(f"TRY_CAST({self.decimal_text(x)} AS DOUBLE)", Kind.NUMBER, x)
         if x.kind is Kind.FLAG:
             return self.made(f"CAST({x.sql} AS INTEGER)", Kind.NUMBER, x)
@@ -360,7 +362,7 @@ class Compiler:
 
     def decimal_text(self, x: Value) -> str:
         # A cast passes over blanks around the number by itself.
-        return f"replace(replace({x.sql}, '.', ''), ',', '.')" if self.scope.decimal_comma else x.sql
+        return sql_with_point(x.sql) if self.scope.decimal_comma else x.sql
 
     def double_of(self, x: Value) -> str:
         return f"CAST({self.number_of(x).sql} AS DOUBLE)"

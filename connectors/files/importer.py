@@ -29,9 +29,10 @@ import numpy as np
 
 from connectors.errors import PermanentError, TransientError
 from connectors.extract import Extract, utc_now
+from connectors.files.decimals import tells_decimal_comma
 from connectors.files.mapping import SNAPSHOTS, Mapping
-from connectors.files.plan import compile_kind, wanted_columns
-from connectors.files.readers import checked_path, open_source
+from connectors.files.plan import KindPlan, compile_kind, wanted_columns
+from connectors.files.readers import SourceTable, checked_path, open_source
 from connectors.files.report import ImportReport
 from connectors.files.session import Chunk, Session
 from connectors.files.values import literal
@@ -84,8 +85,11 @@ def import_file(
                 report.note = table.note
                 _lock(db, real)
                 _refuse_drop(landing, mapping.source, kind, table.received, real.name, allow_drop)
-            plan = compile_kind(mapping, kind, table.columns, latest)
             with _stage(report, "prepare"):
+                plan = compile_kind(mapping, kind, table.columns, latest)
+                if mapping.reading.decimal_comma is None and _tells_decimal_comma(db, table, plan):
+                    plan = compile_kind(mapping.with_decimal_comma(), kind, table.columns, latest)
+                    report.note += ", decimal commas"
                 session = Session(db, plan, table, hash_key, chunk_rows or _chunk_rows(table.last_row))
                 session.prepare()
             report.repeats_dropped = plan.drop_repeats
@@ -100,6 +104,22 @@ def import_file(
             ) from error
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _tells_decimal_comma(db: duckdb.DuckDBPyConnection, table: SourceTable, plan: KindPlan) -> bool:
+    """Whether a text file whose commas do not separate has decimal commas in what the plan reads as numbers."""
+    if table.delimiter in (None, ",") or not plan.number_texts:
+        return False
+
+    def has(pattern: str) -> bool:
+        # Most numbers have neither mark, and looking for one is much faster than a pattern.
+        found = " OR ".join(
+            f"((contains({text}, ',') OR contains({text}, '.')) AND regexp_full_match(trim({text}), {literal(pattern)}))"
+            for text in sorted(plan.number_texts)
+        )
+        return db.execute(f"SELECT coalesce(bool_or({found}), FALSE) FROM source").fetchone()[0]
+
+    return tells_decimal_comma(has)
 
 
 # -- Landing and counting ----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Reading(_Part):
 
     encoding: Annotated[str, Field(description="e.g. utf-8, gb18030, latin-1; found out when absent")] | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    decimal_comma: bool = False
+    decimal_comma: Annotated[bool, Field(description="found out when absent, if commas do not separate")] | None = None
     skip_rows: Annotated[int, Field(ge=0, le=1000, description="lines above the header")] = 0
     sheet: str | None = None
 
@@ -124,6 +124,10 @@ class Mapping(_Part):
             if name not in _ALL_FIELDS:
                 raise ValueError(f"defaults: no entity has a field {name!r}")
         return self
+
+    def with_decimal_comma(self) -> Mapping:
+        """The same mapping for a file whose numbers have decimal commas."""
+        return self.model_copy(update={"reading": self.reading.model_copy(update={"decimal_comma": True})})
 
     def kind(self, name: str) -> KindMapping:
         """The part for one kind. Raises PermanentError when the mapping does not have it."""

@@ -66,7 +66,8 @@ class KindPlan:
     """What `importer` runs for one kind of one file. `base` selects from the view `source`; `customer_ids` are the
     argument SQLs whose hashes it expects in the tables of those names, `lookups` the tables it expects, with their
     queries. `streamed_base` is the same without lookups, for files too large to be gone through twice. The records'
-    queries expect `payload` beside the columns of `base`; `made_of_a_row` counts the records that a row becomes."""
+    queries expect `payload` beside the columns of `base`; `made_of_a_row` counts the records that a row becomes.
+    `number_texts` are the texts of `source` that are read as numbers."""
 
     base: str
     streamed_base: str
@@ -79,6 +80,7 @@ class KindPlan:
     records: tuple[RecordPlan, ...]
     entity: str
     drop_repeats: bool
+    number_texts: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class _Compiler:
         # The same names without a column of `base` in them: lookups are made before it.
         self.spelled = dict(self.file_columns)
         self.used: set[str] = set()
+        self.number_texts: set[str] = set()
 
     def compile(self) -> KindPlan:
         rules = {**self.kind.quarantine, **self.kind.skip}
@@ -134,7 +137,7 @@ class _Compiler:
         decisive = self.decisive_values([*rules.values(), *(record.when or "TRUE" for record in self.kind.records)])
         for name, text in self.kind.values.items():
             self.names[name] = value = self.expression(text)
-            self.spelled[name] = compile_expression(text, self.scope(names=self.spelled, hoisted=None))
+            self.spelled[name] = self.spell(text)
             if name in decisive:
                 steps.append({f"v:{name}": value.sql})
                 self.names[name] = replace(value, sql=quote(f"v:{name}"))
@@ -170,6 +173,7 @@ class _Compiler:
             records=tuple(records),
             entity=self.kind.records[0].entity,
             drop_repeats=self.kind.repeated_lines == "drop",
+            number_texts=frozenset(self.number_texts),
         )
 
     def decisive_values(self, texts: list[str]) -> set[str]:
@@ -190,7 +194,7 @@ class _Compiler:
             self.names,
             self.file_columns,
             timezone=self.mapping.timezone,
-            decimal_comma=self.mapping.reading.decimal_comma,
+            decimal_comma=bool(self.mapping.reading.decimal_comma),
             personal=self.mapping.personal,
             customer_ids=self.customer_ids,
             hoisted=self.hoisted,
@@ -202,20 +206,28 @@ class _Compiler:
         self.used |= value.columns
         return value
 
-    def field(self, text: str, kind: Kind | None, **changes: object) -> Value:
-        """The value of a field; `kind` says that it must be a date or an instant."""
+    def spell(self, text: str, target: str = "", **changes: object) -> Value:
+        """The value of an expression by the columns of `source` alone, for a field of the SQL type `target`."""
+        scope = self.scope(**changes, names=self.spelled, hoisted=None, number_texts=self.number_texts)
+        value = compile_expression(text, scope, _TIME_FIELDS.get(target))
+        if value.kind is Kind.TEXT and validate.is_number(target):
+            scope.reads_number(value)
+        return value
+
+    def field(self, text: str, target: str, **changes: object) -> Value:
+        """The value of a field of the SQL type `target`."""
         ids: dict[str, str] = {}
-        spelled = self.scope(**changes, names=self.spelled, hoisted=None, customer_ids=ids)
-        value = compile_expression(text, spelled, kind)
+        value = self.spell(text, target, **changes, customer_ids=ids)
         if value.kind in TIMES and len(value.columns) == 1 and not value.aggregate and not ids:
             (column,) = value.columns
             if value.sql != self.file_columns[column].sql:
                 self.used.add(column)
                 return self.lookups.add(column, value)
-        return self.expression(text, kind, **changes)
+        return self.expression(text, _TIME_FIELDS.get(target), **changes)
 
     def condition(self, text: str) -> str:
         value = compile_condition(text, self.scope())
+        self.spell(text)
         self.used |= value.columns
         return value.sql
 
@@ -279,7 +291,7 @@ class _Compiler:
             try:
                 values[name] = self.field(
                     text,
-                    _TIME_FIELDS.get(validate.sql_type(field_type(model, name)[0])),
+                    validate.sql_type(field_type(model, name)[0]),
                     allow_aggregates=grouped and name not in record.one_per,
                     line_ids=lines,
                     fields={} if grouped else {f: Value(final(f), Kind.TEXT) for f in model.model_fields},

@@ -35,13 +35,15 @@ class BrokenRow:
 @dataclass(frozen=True)
 class SourceTable:
     """What `open_source` found. `columns` maps the file's column names to DuckDB types; `rows` counts whole rows,
-    `broken` those beside them; `note` says what was found out by looking (encoding, delimiter, sheet)."""
+    `broken` those beside them; `delimiter` is that of a text file; `note` says what was found out by looking (encoding,
+    delimiter, sheet)."""
 
     columns: dict[str, str]
     rows: int
     last_row: int
     broken: list[BrokenRow] = field(default_factory=list)
     note: str = ""
+    delimiter: str | None = None
 
     @property
     def received(self) -> int:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from pydantic_core import PydanticUndefined
 
 from connectors.errors import PermanentError
+from connectors.files.decimals import sql_with_point
 from connectors.files.values import Kind, Scope, Value, as_date, as_flag, as_instant, as_text, literal
 from connectors.records import KEY_SEPARATOR, Record, field_type
 
@@ -79,6 +80,11 @@ _SQL_TYPES = {
 }
 
 
+def is_number(target: str) -> bool:
+    """Whether that SQL type of a field takes numbers."""
+    return target in ("BIGINT", "DOUBLE") or target.startswith("DECIMAL")
+
+
 def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> str:
     """SQL from the raw value (column `r:<name>`, of `value.kind`) to the field's type; null where it does not fit.
 
@@ -108,7 +114,7 @@ def conversion(model: type[Record], name: str, value: Value, scope: Scope) -> st
     if kind not in (Kind.NUMBER, Kind.TEXT):
         raise _misfit(model, name, kind, "a number")
     if kind is Kind.TEXT:
-        clean = f"replace(replace({r}, '.', ''), ',', '.')" if scope.decimal_comma else r
+        clean = sql_with_point(r) if scope.decimal_comma else r
         if target == "DOUBLE":
             return f"CASE WHEN isfinite(TRY_CAST({clean} AS DOUBLE)) THEN TRY_CAST({clean} AS DOUBLE) END"
         exact, wide = f"TRY_CAST({clean} AS {target})", f"TRY_CAST({clean} AS DECIMAL(38, 18))"

@@ -52,7 +52,8 @@ class Scope:
     """Names an expression may use, and where the special functions put what they need.
 
     `customer_ids` collects the SQL of each argument of `hash_customer`, `line_ids` the arguments of each `line_id`,
-    `hoisted` the conversions of plain columns, which are made once for a row however often it is asked about them.
+    `hoisted` the conversions of plain columns, which are made once for a row however often it is asked about them,
+    `number_texts` the SQL of each text of the file that is read as a number.
     """
 
     names: Mapping[str, Value]
@@ -63,8 +64,15 @@ class Scope:
     customer_ids: dict[str, str] = field(default_factory=dict)
     hoisted: dict[str, str] | None = None
     line_ids: list[tuple[str, ...]] = field(default_factory=list)
+    number_texts: set[str] = field(default_factory=set)
     fields: Mapping[str, Value] = field(default_factory=dict)
     allow_aggregates: bool = False
+
+    def reads_number(self, x: Value) -> None:
+        """Notes that the text `x` is read as a number; where more than a row of the file makes it, the columns of the row."""
+        columns = {self.file_columns[column].sql for column in x.columns}
+        beyond = x.aggregate or any(quote(alias) in x.sql for alias in self.customer_ids.values())
+        self.number_texts |= {x.sql} if columns and not beyond else columns
 
 
 class ExpressionError(PermanentError):

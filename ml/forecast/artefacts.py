@@ -25,8 +25,8 @@ from ml.forecast.heldout import SCORE_COLUMNS, Lessons
 from ml.forecast.panel import Columns, Panel
 from ml.forecast.paths import Dependence
 
-FORMAT = 6
-"""Raised, too, when features change: a model asked without one that it was taught would go on and forecast worse."""
+FORMAT = 7
+"""Raised, too, when parameters are renamed, or features change: a model asked without one that it was taught would go on and forecast worse."""
 MANIFEST = "manifest.json"
 _LESSONS = ("correction", "weights", "units", "shapes", "levels", "edges", "chances")
 

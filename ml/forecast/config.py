@@ -62,8 +62,10 @@ class AccuracyConfig(_Section):
     keep_days: int = Field(63, ge=28, le=390, description="mornings so many days back stay scored")
     days: int = Field(14, ge=3, description="an alert judges the newest so many days that were scored")
     least_days: int = Field(5, ge=3, description="with fewer days nothing is judged")
-    least_sales: float = Field(
-        200.0, ge=0, description="with less sold on them, in the unit of the quantities, nothing is judged"
+    least_selling_days: int = Field(
+        30,
+        ge=0,
+        description="with fewer days of a product at a location that sold, in stock all day, nothing is judged",
     )
     confidence: float = Field(0.99, gt=0.5, lt=1, description="one-sided, of Student's t with days as observations")
     wape_margin: float = Field(0.10, ge=0, description="WAPE may exceed that of training by this share of it")
@@ -123,15 +125,19 @@ class ForecastConfig(_Section):
     )
     min_days: int = Field(28, ge=1, description="observed days a series needs for the learned models")
     stale_days: int = Field(60, ge=1, description="a series without a row for so long is withheld")
-    origins: int = Field(
-        4, ge=1, le=12, description="held-out origins inside the history that blend and calibration see"
+    origins: int | None = Field(
+        None,
+        ge=1,
+        le=12,
+        description="held-out origins inside the history that blend and calibration see: so many, as far as the history"
+        " goes. null: 4, and more where there are few series (`held_out_days`)",
     )
     origin_step: int = Field(7, ge=1, description="days between held-out origins")
     held_out_days: int = Field(
         20_000,
         ge=0,
-        description="days of series that held-out origins should hold; where they hold fewer there are up to 12 origins,"
-        " half a horizon apart",
+        description="days of series that held-out origins should hold where `origins` is null; where 4 hold fewer there are up"
+        " to 12, half a horizon apart",
     )
     history_days: int = Field(1100, ge=56, description="older days are left out")
     spike_factor: float = Field(20.0, gt=1, description="days above so many times the usual selling day are cut to it")

@@ -14,6 +14,10 @@ from pydantic import BaseModel, ValidationError
 from ml.forecast.config import ForecastConfig
 from ml.forecast.errors import ForecastError
 
+_FORMER = {
+    "accuracy.least_sales": "accuracy.least_selling_days, which counts days on which a product sold and not what was sold"
+}
+"""Fields of earlier versions, and what there is in their place."""
 _REMEDY = "Correct it; docs/forecasting.md lists every field."
 
 
@@ -43,6 +47,8 @@ def _says(error: dict) -> str:
     """One of pydantic's errors as a clause."""
     *section, name = map(str, error["loc"])
     field = ".".join((*section, name))
+    if field in _FORMER:
+        return f"{field} is no more; there is {_FORMER[field]}"
     if error["type"] == "extra_forbidden":
         meant = get_close_matches(name, _fields(section), n=1)
         return f"there is no field {field}" + (f", was {'.'.join((*section, *meant))} meant?" if meant else "")

@@ -30,13 +30,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Contest:
-    """`first` to `last`: the days, ISO dates. `sales`: units sold on the series-days that were scored."""
+    """`first` to `last`: the days, ISO dates. `selling_days`: days of series that were scored and sold, fully in stock."""
 
     first: str
     last: str
     days: int
     series: int
-    sales: float
+    selling_days: int
     champion: Figures
     challenger: Figures
 
@@ -62,7 +62,8 @@ def hold_contest(champion: Model, challenger: Model, history: pd.DataFrame, days
     dates = pd.to_datetime(after["date"])
     return Contest(
         str(dates.min().date()), str(dates.max().date()), days, len(both[["sku", "location"]].drop_duplicates()),
-        float(sales[share >= _FULL].sum()), _figures(both, "", sales, share), _figures(both, "_challenger", sales, share),
+        int(((sales > 0) & (share >= _FULL)).sum()), _figures(both, "", sales, share),
+        _figures(both, "_challenger", sales, share),
     )  # fmt: skip
 
 

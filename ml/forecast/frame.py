@@ -75,7 +75,7 @@ def forecast_frame(
         columns = {"model": pd.Categorical.from_codes(np.zeros(len(mean), np.int8), [name]), "mean": mean}
         columns |= {column: values[:, position] for position, column in enumerate(QUANTILE_COLUMNS)}
         by_similar = name == BLEND
-        columns |= {"similar": judged * by_similar, "shared": common * np.float32(by_similar)}
+        columns |= {"similar": judged * by_similar, "shared": common * np.float32(by_similar), "whole": whole}
         frames.append(pd.DataFrame({"sku": keys["sku"], "location": keys["location"], "date": dates, **columns}))
     if not frames:
         return empty_frame()
@@ -99,7 +99,7 @@ def _by_similar(model, kind, horizon: int, similar: Similar | None) -> tuple[np.
 
 def empty_frame() -> pd.DataFrame:
     empty = {"sku": str, "location": str, "date": "datetime64[ns]", "model": str, "mean": "float32"}
-    after = {"similar": "int32", "shared": "float32"}
+    after = {"similar": "int32", "shared": "float32", "whole": bool}
     return pd.DataFrame(
         {
             name: pd.Series(dtype=kind)

@@ -28,6 +28,7 @@ BANDS = 3
 BASELINE = "seasonal_naive"
 BLEND = "blend"
 LEARNED = ("xgboost", "lstm")
+USUAL_ORIGINS = 4
 # Of a year and a half, at half a horizon of four weeks: more tell of days that are gone.
 _MOST_ORIGINS = 12
 _CALIBRATION_ROWS = 120_000
@@ -128,9 +129,10 @@ def days_ahead(days: int, horizon: int) -> int:
 def origins(days: int, series: int, horizon: int, config: ForecastConfig) -> tuple[list[int], int]:
     """The held-out origins, newest first, and how many days ahead they look, given `days` of history of so many `series`.
 
-    What origins share, the level and the weather of all series, is one draw for each of them: where few series say little,
-    more origins do, up to `_MOST_ORIGINS`. They lie so far apart that two neighbours share half of their days at most, and leave
-    two thirds of the history to be learned from.
+    As many as `config` asks for, as far as half of the history is left; where it asks for none, `USUAL_ORIGINS` or more. What
+    origins share, the level and the weather of all series, is one draw for each of them: where few series say little, more
+    origins do, up to `_MOST_ORIGINS`. They lie so far apart that two neighbours share half of their days at most, and leave two
+    thirds of the history to be learned from.
     """
     ahead = days_ahead(days, horizon)
 
@@ -139,7 +141,9 @@ def origins(days: int, series: int, horizon: int, config: ForecastConfig) -> tup
         return [origin for origin in found if origin >= least]
 
     least = max(7, days // 2)
-    found = before_the_end(config.origins, config.origin_step, least)
+    found = before_the_end(config.origins or USUAL_ORIGINS, config.origin_step, least)
+    if config.origins:
+        return found, ahead
     wanted = math.ceil(config.held_out_days / max(series * ahead, 1))
     more = before_the_end(min(wanted, _MOST_ORIGINS), max(config.origin_step, ahead // 2), max(least, 2 * days // 3))
     return max(found, more, key=len), ahead
@@ -306,9 +310,10 @@ def learn_dependence(held: HeldOut, lessons: Lessons) -> Dependence:
     told = quantiles_of(lessons, held.means.shape[0], mean, held.kind, held.week, held.factor, held.whole, held.size)
     form = (int(stretch.max(initial=-1)) + 1, int(held.lead.max(initial=0)) + 1)
     actual, means = np.full(form, np.nan, np.float32), np.zeros(form, np.float32)
-    quantiles = np.zeros((*form, told.shape[1]), np.float32)
+    quantiles, whole = np.zeros((*form, told.shape[1]), np.float32), np.zeros(form[0], bool)
+    whole[stretch] = held.whole
     actual[stretch, held.lead], means[stretch, held.lead], quantiles[stretch, held.lead] = held.drawn, mean, told
-    return fit_dependence(quantiles, actual, means)
+    return fit_dependence(quantiles, actual, whole, means)
 
 
 def default_lessons(names: tuple[str, ...], spread: Spread) -> Lessons:

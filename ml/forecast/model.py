@@ -82,8 +82,8 @@ class Model:
 class ForecastResult:
     """What a forecast run gives.
 
-    `forecasts`: sku, location, date, model, mean, q01 ... q99, `similar` (how many series a new product was judged by, 0 for others) and `shared` (the part of a day's variance that all
-    its days share). `scores`: held-out measures per model and segment. `weights`: what each model counts for. `withheld`: sku, location, reason. `newcomers`: sku, location,
+    `forecasts`: sku, location, date, model, mean, q01 ... q99, `similar` (how many series a new product was judged by, 0 for others), `shared` (the part of a day's variance that all
+    its days share) and `whole` (whether the series sells whole units). `scores`: held-out measures per model and segment. `weights`: what each model counts for. `withheld`: sku, location, reason. `newcomers`: sku, location,
     first_day, `similar`, and what those have in common, `alike`. `notes`: what was cleaned or assumed.
     `parameters`: everything the run used. `timings`: seconds per step. `dependence`: of the blend's days, for `sample_paths`;
     `sales_dependence`: of the model `sales`, None where there is none.

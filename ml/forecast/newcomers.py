@@ -340,6 +340,7 @@ def forecast_newcomers(
             **{name: values[:, position] for position, name in enumerate(QUANTILE_COLUMNS)},
             "similar": np.repeat(similar_ones, horizon).astype(np.int32),
             "shared": shared(squared, mean, base).ravel().astype(np.float32),
+            "whole": whole,
         }
     )
     told = keys.assign(first_day=newcomers.first_day.astype("datetime64[ns]"), similar=similar_ones, alike=alike)

@@ -12,7 +12,8 @@ The two numbers are those with which sums over held-out stretches fall evenly be
 
 Between two levels a path is drawn evenly, below the lowest and above the highest the quantiles are continued: upwards as an
 exponential tail, for what a sum may reach lies there. A product that sells on fewer than one day in a hundred has nothing but
-zeros for quantiles, and yet sells now and then: its tail is what its mean says.
+zeros for quantiles, and yet sells now and then: its tail is what its mean says. Whether a product sells whole units is known
+from what it sold: zeros alone do not tell a piece from a kilogram.
 
 Series are independent of each other, and each has a random stream of its own, named by its sku and location: its paths are
 the same whatever else is drawn beside it.
@@ -72,7 +73,7 @@ def sample_paths(
 ) -> Paths:
     """Draw `n` paths per series from a forecast frame (as `forecast` returns it; every series with the same dates).
 
-    A series' paths follow from its own rows, `n`, seed and dependence: other series and the order of rows change nothing.
+    A frame without `whole` has whole units where all quantiles of a series are. A series' paths follow from its own rows, `n`, seed and dependence: other series and the order of rows change nothing.
     """
     if n < 1:
         raise ForecastError(f"sample_paths needs at least one path per series; n was {n}.")
@@ -91,7 +92,11 @@ def sample_paths(
     shared = np.zeros(len(keys))
     if "shared" in frame:
         shared = np.nan_to_num(frame["shared"].to_numpy(float)).reshape(-1, horizon).mean(1)
-    return Paths(keys, dates, draw(quantiles, names, n, seed, dependence, shared, mean))
+    whole = are_counts(quantiles, (1, 2))
+    if "whole" in frame:
+        told = frame["whole"].iloc[::horizon].reset_index(drop=True)
+        whole = np.where(told.isna(), whole, told.eq(True))
+    return Paths(keys, dates, draw(quantiles, names, n, seed, dependence, whole, shared, mean))
 
 
 def draw(
@@ -100,15 +105,16 @@ def draw(
     n: int,
     seed: int,
     dependence: Dependence,
+    whole: np.ndarray,
     shared: np.ndarray | None = None,
     mean: np.ndarray | None = None,
 ) -> np.ndarray:
     """Paths [S, n, H] from quantiles [S, H, len(LEVELS)], filled in slices so that memory stays bounded. `names` [S]
-    tell the series' random streams apart. `shared` [S] of the variance, where it is more than `common` of (1), takes its
+    tell the series' random streams apart. `whole` [S]: those that sell whole units. `shared` [S] of the variance, where it is more than `common` of (1), takes its
     place: the level of a new product is not known, and it is the same on all days. `mean` [S, H] is what products that
     hardly sell have for a tail."""
     series, horizon, _ = quantiles.shape
-    days = _Days(quantiles, mean)
+    days = _Days(quantiles, whole, mean)
     paths = np.empty((series, n, horizon), np.float32)
     step = max(1, 2_000_000 // max(n * horizon, 1))
     common = np.clip(np.zeros(series) if shared is None else shared, dependence.common, 0.99).astype(np.float32)
@@ -133,11 +139,11 @@ def _joined(drawn: np.ndarray, common: np.ndarray, persistence: float) -> np.nda
 class _Days:
     """The days of all series as tables from probability to demand."""
 
-    def __init__(self, quantiles: np.ndarray, mean: np.ndarray | None):
+    def __init__(self, quantiles: np.ndarray, whole: np.ndarray, mean: np.ndarray | None):
         self.bucket, self.part = _inverse_table()
         # Products counted in units are drawn in units.
-        self.whole = are_counts(quantiles, (1, 2))
-        self.knots = _with_tails(quantiles, self.whole, mean)
+        self.whole = whole
+        self.knots = _with_tails(quantiles, whole, mean)
         # Where the lowest quantiles are 0 the step up from it lies somewhere between two levels: half-way.
         positive = np.where(quantiles > 0, quantiles, np.inf).min(axis=2)
         self.least = np.where((quantiles[..., 0] == 0) & np.isfinite(positive), positive / 2, 0).astype(np.float32)
@@ -160,8 +166,11 @@ def _stream(seed: int, name: tuple[str, str]) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
 
 
-def fit_dependence(quantiles: np.ndarray, actual: np.ndarray, mean: np.ndarray | None = None) -> Dependence:
-    """The template of held-out stretches: `quantiles` [S, H, len(LEVELS)], `actual` [S, H] (NaN: not observed), `mean` [S, H].
+def fit_dependence(
+    quantiles: np.ndarray, actual: np.ndarray, whole: np.ndarray, mean: np.ndarray | None = None
+) -> Dependence:
+    """The template of held-out stretches: `quantiles` [S, H, len(LEVELS)], `actual` [S, H] (NaN: not observed), `whole` [S],
+    `mean` [S, H].
 
     The rank of an actual sum among the sums of drawn paths is uniform where the template is right. Taken is the template
     that comes nearest to it (`_distance_from_uniform`), over windows of 3, 7, 14, 28 and 56 days.
@@ -173,7 +182,7 @@ def fit_dependence(quantiles: np.ndarray, actual: np.ndarray, mean: np.ndarray |
     rng = np.random.default_rng(0)
     kept = np.sort(rng.permutation(some)[: min(STRETCHES, max(_DRAWS // (_PATHS_EACH * horizon), _FEWEST))])
     actual = actual[kept]
-    days = _Days(quantiles[kept], None if mean is None else mean[kept])
+    days = _Days(quantiles[kept], whole[kept], None if mean is None else mean[kept])
     drawn = rng.standard_normal((len(kept), horizon + 1, _PATHS_EACH), dtype=np.float32)
     ties = rng.random((len(kept), horizon))
     paths = np.empty((len(kept), _PATHS_EACH, horizon), np.float32)
@@ -239,10 +248,11 @@ def _with_tails(quantiles: np.ndarray, whole: np.ndarray, mean: np.ndarray | Non
     low = np.maximum(quantiles[..., :1] - 0.5 * (quantiles[..., 1:2] - quantiles[..., :1]), 0.0)
     beyond = (quantiles[..., -1] - quantiles[..., -2]) / np.log((1 - LEVELS[-2]) / (1 - LEVELS[-1]))
     if mean is not None:
+        all_there_is = mean / (1 - LEVELS[-1])
         # Rounded to units, an exponential of scale s has the mean 1 / (2 sinh(1 / 2s)).
-        all_there_is = np.maximum(mean / (1 - LEVELS[-1]), 1e-6)
-        rare = whole[:, None] & (quantiles[..., -1] == 0)
-        beyond = np.where(rare, 0.5 / np.arcsinh(0.5 / all_there_is), beyond)
+        in_units = 0.5 / np.arcsinh(0.5 / np.maximum(all_there_is, 1e-6))
+        tail = np.where(whole[:, None], in_units, all_there_is)
+        beyond = np.where(quantiles[..., -1] == 0, tail, beyond)
     return np.concatenate([low, quantiles, (quantiles[..., -1] + beyond)[..., None]], axis=-1, dtype=np.float32)
 
 

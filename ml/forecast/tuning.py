@@ -164,7 +164,7 @@ def _stages(panel: Panel, horizon: int, config: ForecastConfig, seed: int) -> tu
     days = panel.days
     ahead = heldout.days_ahead(days, horizon)
     last = days - ahead
-    judged = [last - ahead - number * config.origin_step for number in range(config.origins)]
+    judged = [last - ahead - number * config.origin_step for number in range(config.origins or heldout.USUAL_ORIGINS)]
     judged = [origin for origin in judged if origin >= max(config.min_days, days // 2)]
     if not judged or not float(np.nansum(panel.sales)) > 0:
         raise ForecastError(

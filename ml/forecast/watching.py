@@ -78,7 +78,7 @@ def trained_quality(scores: pd.DataFrame) -> Trained:
 
 def judge(scored: pd.DataFrame, trained: Mapping[str, Trained], config: AccuracyConfig) -> Verdict:
     """`scored`: one row per business_date, model_id and week, with the sums sales, error over all days, and
-    sales_in_stock, absolute_error over days fully in stock. `trained`: by model_id; rows of others are left out."""
+    sales_in_stock, absolute_error over days fully in stock, of which `selling` series sold. `trained`: by model_id; rows of others are left out."""
     known = [week in trained.get(model, {}) for model, week in zip(scored["model_id"], scored["week"], strict=True)]
     rows = scored[np.array(known, dtype=bool)]
     rows = rows[rows["business_date"].isin(np.sort(rows["business_date"].unique())[-config.days :])]
@@ -90,7 +90,9 @@ def judge(scored: pd.DataFrame, trained: Mapping[str, Trained], config: Accuracy
     numbers = ["sales", "error", "sales_in_stock", "absolute_error", "expected", "offset"]
     days = rows.groupby("business_date")[numbers].sum().astype(float)
     sales, in_stock, expected = (float(days[name].sum()) for name in ("sales", "sales_in_stock", "expected"))
-    if len(days) < config.least_days or in_stock < config.least_sales or expected <= 0:
+    # Of several weeks ahead and models it is mostly the same sales that are seen.
+    selling = rows.groupby("business_date")["selling"].max().sum()
+    if len(days) < config.least_days or selling < config.least_selling_days or expected <= 0:
         return Verdict(len(days), sales)
     t = float(stdtrit(len(days) - 1, config.confidence))
     ratio, ratio_error = _ratio(days["absolute_error"], days["expected"])

@@ -87,11 +87,12 @@ TABLES: dict[str, dict[str, tuple[pa.DataType, Any]]] = {
         "transfer_pack": (_QUANTITY, Decimal(1)), "transfer_cost": (_QUANTITY, Decimal(0)),
     },
     # Demand per day from the cycle date on, in base units. `similar`: how many series a new product was judged by, 0 for
-    # others; `shared`: the part of a day's variance that comes from its level, which all its days share.
+    # others; `shared`: the part of a day's variance that comes from its level, which all its days share;
+    # `whole`: whether the series sells whole units, where that is known.
     "forecasts": {
         "sku": (_TEXT, REQUIRED), "location": (_TEXT, REQUIRED), "model": (_TEXT, REQUIRED), "date": (_DAY, REQUIRED),
         "mean": (_REAL, None), **dict.fromkeys(QUANTILE_COLUMNS, (_REAL, None)),
-        "similar": (_WHOLE, 0), "shared": (_REAL, 0.0),
+        "similar": (_WHOLE, 0), "shared": (_REAL, 0.0), "whole": (_FLAG, None),
     },
     # People's corrections. `kind`: `exclude`, `service_target` (value 0..1) or `demand_factor` (value >= 0).
     "overrides": {

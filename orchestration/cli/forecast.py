@@ -75,14 +75,15 @@ def forecast(
     try:
         for path in filter(None, (out, explain, withheld)):
             _check_output(path)
-        days = _read(history, "history")
+        told, notes = _names(known_future), ()
+        numbers = ("quantity", *told, *_names(past_only), *filter(None, [availability]))
+        days = _read(history, "history", numbers)
         if not len(days):
             raise ForecastError(f"The history file {history} has no rows below its column names.")
-        ahead = _read(future, "future") if future else None
+        ahead = _read(future, "future", told) if future else None
         new = _read(newcomers, "newcomers") if newcomers else None
         if hourly:
             days, availability = _with_hours(days, _names(hourly), availability)
-        told, notes = _names(known_future), ()
         if ahead is not None and not told:
             ahead, notes = None, ("the future table is not used: name its columns with --known-future",)
         if country:
@@ -173,7 +174,8 @@ def _known_names(columns) -> dict:
     return names
 
 
-def _read(path: Path, what: str):
+def _read(path: Path, what: str, numbers: tuple[str, ...] = ()):
+    """The file as a frame; of its columns `numbers` are read as such, and may have decimal commas."""
     import pandas as pd
 
     from connectors.files.delimited import find_delimiter, find_encoding
@@ -191,7 +193,13 @@ def _read(path: Path, what: str):
             names = _known_names(pd.read_csv(path, nrows=0, **written).columns)
             # Codes such as 00123 must stay as they are.
             codes = {name: str for name, known in names.items() if known in ("sku", "location")}
-            return pd.read_csv(path, dtype=codes, **written).rename(columns=names)
+            frame = pd.read_csv(path, dtype=codes, **written).rename(columns=names)
+            asked = [name for name in numbers if name in frame]
+            if written.get("sep", ",") == "," or all(frame[name].dtype.kind in "biuf" for name in asked):
+                return frame
+            # As they are written: where a column has no comma, pandas has made one and a half of 1.500.
+            texts = pd.read_csv(path, dtype=str, **written).rename(columns=names)[asked]
+            return frame.assign(**_with_points(texts))
     except FileNotFoundError:
         raise ForecastError(f"The {what} file {path} does not exist.") from None
     except pd.errors.EmptyDataError:
@@ -200,6 +208,22 @@ def _read(path: Path, what: str):
         reason = str(error).splitlines()[0]
         raise ForecastError(f"The {what} file {path} cannot be read as {path.suffix[1:].upper()}: {reason}.") from None
     raise ForecastError(f"The {what} file {path} must be CSV or Parquet and end in .csv or .parquet.")
+
+
+def _with_points(texts) -> dict:
+    """The columns of `texts` whose decimal commas are points now: none, where they may be something else."""
+    from connectors.files.decimals import WITH_COMMA, tells_decimal_comma
+
+    bare = {name: texts[name].str.strip() for name in texts}
+    if not tells_decimal_comma(
+        lambda pattern: any(text.str.fullmatch(pattern).eq(True).any() for text in bare.values())
+    ):
+        return {}
+    pointed = {name: text.str.replace(".", "").str.replace(",", ".") for name, text in bare.items()}
+    # Anything else stays as it is written, for it will be named.
+    return {
+        name: pointed[name].where(text.str.fullmatch(WITH_COMMA).eq(True), texts[name]) for name, text in bare.items()
+    }
 
 
 def _write(frame, path: Path) -> None:

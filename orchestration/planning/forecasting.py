@@ -230,7 +230,7 @@ def _compare(
         challenger_id: {**asdict(theirs), "pinball_having_seen_them": seen.pinball, "wape_having_seen_them": seen.wape},
     }
     told = _told(contest, champion_id, challenger_id)
-    enough = contest.sales >= config.accuracy.least_sales
+    enough = contest.selling_days >= config.accuracy.least_selling_days
     most = ours.pinball * (1 + rules.tolerance)
     if enough and seen.pinball > most:
         told += f" Having seen these days, {challenger_id} has a pinball loss of {seen.pinball:.4f} on them."

@@ -31,7 +31,8 @@ _SCORED = """
     SELECT business_date, model_id, least((lead_day - 1) // 7 + 1, 4) AS week,
            CAST(sum(sales) AS DOUBLE) AS sales, sum(error) AS error,
            CAST(coalesce(sum(sales) FILTER (NOT ran_out), 0) AS DOUBLE) AS sales_in_stock,
-           coalesce(sum(absolute_error) FILTER (NOT ran_out), 0) AS absolute_error
+           coalesce(sum(absolute_error) FILTER (NOT ran_out), 0) AS absolute_error,
+           count(DISTINCT (item_key, location_key)) FILTER (sales > 0 AND NOT ran_out) AS selling
     FROM marts.fct_forecast_accuracy
     WHERE model = 'blend' AND business_date < $morning AND business_date >= $morning::DATE - 2 * $days
     GROUP BY ALL ORDER BY ALL

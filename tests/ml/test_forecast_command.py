@@ -47,7 +47,17 @@ def test_csv_in_parquet_out_with_the_quality_table(app, files):
     assert "seasonal_naive" in told.output
     assert str(out) in told.output
     written = pd.read_parquet(out)
-    assert list(written.columns) == ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS, "similar", "shared"]
+    assert list(written.columns) == [
+        "sku",
+        "location",
+        "date",
+        "model",
+        "mean",
+        *QUANTILE_COLUMNS,
+        "similar",
+        "shared",
+        "whole",
+    ]
     assert {"blend", "xgboost", "seasonal_naive"} <= set(written["model"])
     parts = pd.read_csv(why, dtype={"sku": str})
     assert {"level", "season", "discount"} <= set(parts["driver"])
@@ -134,11 +144,14 @@ def test_mistakes_are_answered_in_one_sentence(app, files, monkeypatch, argument
     assert len([line for line in told.output.splitlines() if line.startswith("Error")]) == 1
 
 
-@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), ("|", "gb18030")])
-def test_a_table_as_spreadsheets_write_it_is_read(app, files, separator, encoding):
+@pytest.mark.parametrize(
+    ("separator", "encoding", "decimal"), [(";", "utf-8-sig", ","), ("\t", "utf-16", "."), ("|", "gb18030", ",")]
+)
+def test_a_table_as_spreadsheets_write_it_is_read(app, files, separator, encoding, decimal):
     history = pd.read_csv(files / "history.csv", dtype={"sku": str}).assign(location="上海一店")
     history = history.rename(columns={"sku": "SKU", "location": " Location", "date": "Date", "quantity": "Quantity "})
-    history.to_csv(files / "sheet.csv", index=False, sep=separator, encoding=encoding)
+    history["Quantity "] *= 0.75
+    history.to_csv(files / "sheet.csv", index=False, sep=separator, encoding=encoding, decimal=decimal)
     out = files / "out.parquet"
     told = CliRunner().invoke(
         app, [str(files / "sheet.csv"), "--config", str(files / "config.yaml"), "--out", str(out)]
@@ -147,6 +160,24 @@ def test_a_table_as_spreadsheets_write_it_is_read(app, files, separator, encodin
     written = pd.read_parquet(out)
     assert written["sku"].iloc[0] == "0000"
     assert set(written["location"]) == {"上海一店"}
+    assert written["mean"].mean() == pytest.approx(history["Quantity "].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (["12,50", "12.50"], "The column quantity of the history must hold numbers such as 1234.5 and has '12,50' in row 2"),
+        (["3", "1,250"], "has '1,250' in row 3 (A at S)"),
+        (["12,50", "1.500"], "has '12,50' in row 2 (A at S)"),
+        (["12,50", "1.234,5", "a few"], "has 'a few' in row 4 (A at S)"),
+    ],
+)  # fmt: skip
+def test_numbers_that_could_be_two_are_refused_with_their_row(app, files, rows, says):
+    lines = [f"A;S;2025-01-0{day};{quantity}" for day, quantity in enumerate(rows, 1)]
+    (files / "sheet.csv").write_text("\n".join(["sku;location;date;quantity", *lines]))
+    told = CliRunner().invoke(app, [str(files / "sheet.csv"), "--out", str(files / "out.csv")])
+    assert told.exit_code == 1
+    assert says in told.output
 
 
 @pytest.mark.parametrize(
@@ -178,6 +209,7 @@ def test_what_cannot_be_used_in_the_end_is_said_before_training(app, files, monk
         ("spike_factor: 0.5\nboosted: {depth: 40}",
          "spike_factor is 0.5, but should be greater than 1; boosted.depth is 40, but should be less than or equal to 16."),
         ("accuracy: {lead_days: [1, 40]}", "accuracy.lead_days is [1, 40], but lead_days are between 1 and 28."),
+        ("accuracy: {least_sales: 100}", "accuracy.least_sales is no more; there is accuracy.least_selling_days, which"),
         ("boosted: 3", "boosted is 3, but should be"),
         ("boosted:\n\trounds: 3", "is not YAML from line 2 on."),
         ("- 1", "does not hold fields such as `min_days: 28`."),

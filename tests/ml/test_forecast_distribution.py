@@ -107,10 +107,32 @@ def test_a_product_that_hardly_sells_does_so_on_its_paths():
     mean = np.full((200, 14), 0.006, np.float32)
     none = np.zeros((200, 14, len(LEVELS)), np.float32)
     names = [(f"P{number}", "S1") for number in range(200)]
-    paths = draw(none, names, 500, 0, Dependence(0, 0), mean=mean)
-    assert paths.mean() == pytest.approx(0.006, rel=0.1)
-    assert set(np.unique(paths)) <= {0, 1, 2, 3, 4}
-    assert not draw(none, names, 10, 0, Dependence(0, 0), mean=0 * mean).any()
+    whole = np.arange(200) < 100
+    paths = draw(none, names, 500, 0, Dependence(0, 0), whole, mean=mean)
+    assert paths[whole].mean() == pytest.approx(0.006, rel=0.1)
+    assert paths[~whole].mean() == pytest.approx(0.006, rel=0.1)
+    assert set(np.unique(paths[whole])) <= {0, 1, 2, 3, 4}
+    assert not draw(none, names, 10, 0, Dependence(0, 0), whole, mean=0 * mean).any()
+
+
+def test_what_hardly_sells_is_drawn_in_whole_units_only_where_it_sells_them():
+    """Kilograms as their grams would be, of which the quantiles are all zeros, too."""
+    days = pd.date_range("2025-01-01", periods=14)
+    frame = pd.MultiIndex.from_product(
+        [[f"P{number}" for number in range(100)], ["S1"], days], names=["sku", "location", "date"]
+    )
+    frame = frame.to_frame(index=False)
+    frame = frame.assign(model="blend", mean=0.002, **dict.fromkeys(QUANTILE_COLUMNS, 0.0))
+    grams, kilograms = (
+        sample_paths(frame.assign(whole=False, mean=0.002 * unit), 500, seed=1).values for unit in (1000, 1)
+    )
+    np.testing.assert_allclose(grams, 1000 * kilograms, rtol=1e-4, atol=1e-6)
+    assert kilograms.mean() == pytest.approx(0.002, rel=0.1)
+    pieces = sample_paths(frame.assign(whole=True), 500, seed=1).values
+    assert (pieces % 1 == 0).all()
+    # Forecasts that were kept before it was said: as their quantiles look.
+    for told in (frame, frame.assign(whole=None)):
+        assert np.array_equal(sample_paths(told, 500, seed=1).values, pieces)
 
 
 def test_sums_of_counts_with_common_shocks_are_calibrated():
@@ -140,7 +162,9 @@ def test_sums_of_counts_with_common_shocks_are_calibrated():
 
 def test_tails_of_paths_go_on_as_those_of_the_distribution():
     asked = gamma.ppf(np.asarray(LEVELS), 1.0)[None, None].repeat(2000, 0).astype(np.float32)
-    paths = draw(asked, [(f"P{number}", "S1") for number in range(2000)], 200, 0, Dependence(0, 0))
+    paths = draw(
+        asked, [(f"P{number}", "S1") for number in range(2000)], 200, 0, Dependence(0, 0), np.zeros(2000, bool)
+    )
     assert paths.mean() == pytest.approx(1.0, rel=0.01)
     assert np.quantile(paths, 0.999) == pytest.approx(gamma.ppf(0.999, 1.0), rel=0.04)
 

@@ -211,3 +211,11 @@ def test_few_series_are_judged_at_more_origins_further_apart():
     assert min(heldout.origins(365, 20, 28, config)[0]) >= 2 * 365 / 3
     assert heldout.origins(90, 20, 14, config) == heldout.origins(90, 1000, 14, config) == ([76, 69, 62, 55], 14)
     assert heldout.origins(730, 20, 28, ForecastConfig(held_out_days=0))[0] == [702, 695, 688, 681]
+
+
+@pytest.mark.parametrize("series", [1, 20, 1000])
+def test_a_number_of_origins_that_was_asked_for_holds_however_many_series_there_are(series):
+    assert heldout.origins(730, series, 28, ForecastConfig(origins=1)) == ([702], 28)
+    assert heldout.origins(730, series, 28, ForecastConfig(origins=4))[0] == [702, 695, 688, 681]
+    # As far as the history goes.
+    assert heldout.origins(70, series, 28, ForecastConfig(origins=12))[0] == [47, 40]

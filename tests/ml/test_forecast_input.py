@@ -85,7 +85,7 @@ def test_odd_series_among_others():
 def test_no_rows_at_all():
     result = run(rows([]), horizon=7, config=QUICK)
     assert result.forecasts.empty
-    columns = ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS, "similar", "shared"]
+    columns = ["sku", "location", "date", "model", "mean", *QUANTILE_COLUMNS, "similar", "shared", "whole"]
     assert list(result.forecasts.columns) == columns
 
 

@@ -202,7 +202,7 @@ def test_features_are_those_that_models_of_this_format_were_taught():
     columns = Columns(("promo",), ("weather",), ("category",), "share", recorded=True)
     panel = build_panel(frame, None, 0, columns, ForecastConfig(phantom_stock=False))
     names = FeatureBuilder(panel, panel.sales).block(60, 7).names
-    assert (FORMAT, names) == (6, (
+    assert (FORMAT, names) == (7, (
         "lead", "weekday", "log_level", "mean_7", "mean_14", "mean_28", "mean_56", "trend", "age", "zero_share", "spread",
         "highest", "days_since_sale", "weekday_mean_1", "weekday_mean_2", "weekday_mean_4", "weekday_mean_8", "profile",
         "in_stock_1", "in_stock_3", "in_stock_7", "in_stock_14", "in_stock_28", "in_stock_weekday", "location_in_stock",
@@ -310,11 +310,11 @@ def test_the_learned_model_whose_errors_cancel_within_the_week_has_the_larger_sh
 def test_the_dependence_of_paths_is_recovered_from_sums_over_paths(counts):
     level = gamma.ppf(np.asarray(LEVELS), 0.4, scale=1.5) if counts else np.linspace(10, 90, 23)
     quantiles = (np.rint(level) if counts else level)[None, None].repeat(1000, 0).repeat(14, 1).astype(np.float32)
-    names = [(f"P{number}", "S1") for number in range(1000)]
+    names, whole = [(f"P{number}", "S1") for number in range(1000)], np.full(1000, counts)
     for template in (Dependence(0.3, 0.4), Dependence(0.0, 0.0)):
-        paths = draw(quantiles, names, 1, seed=0, dependence=template)[:, 0]
+        paths = draw(quantiles, names, 1, seed=0, dependence=template, whole=whole)[:, 0]
         paths[::7, 3] = np.nan
-        found = fit_dependence(quantiles, paths)
+        found = fit_dependence(quantiles, paths, whole)
         assert found.common == pytest.approx(template.common, abs=0.1)
         assert found.persistence == pytest.approx(template.persistence, abs=0.2)
-        assert found == fit_dependence(quantiles, paths)
+        assert found == fit_dependence(quantiles, paths, whole)

@@ -15,7 +15,7 @@ CONFIG = AccuracyConfig()
 TRAINED = {"m": dict.fromkeys(range(1, 5), (0.4, 0.02))}
 
 
-def scored(rng, days=14, worse=1.0, bias=0.02, sales=2000.0, model="m") -> pd.DataFrame:
+def scored(rng, days=14, worse=1.0, bias=0.02, sales=2000.0, model="m", selling=25) -> pd.DataFrame:
     """Days whose errors share a cause: each day's own level moves by 8 %."""
     rows = []
     for day in range(days):
@@ -23,8 +23,9 @@ def scored(rng, days=14, worse=1.0, bias=0.02, sales=2000.0, model="m") -> pd.Da
         for week in (1, 2):
             sold = sales * rng.uniform(0.8, 1.2)
             rows.append((dt.date(2026, 3, 1) + dt.timedelta(days=day), model, week, sold,
-                         sold * (bias + rng.normal(0, 0.06)), sold * 0.9, sold * 0.9 * 0.4 * worse * level))  # fmt: skip
-    columns = ["business_date", "model_id", "week", "sales", "error", "sales_in_stock", "absolute_error"]
+                         sold * (bias + rng.normal(0, 0.06)), sold * 0.9, sold * 0.9 * 0.4 * worse * level,
+                         selling))  # fmt: skip
+    columns = ["business_date", "model_id", "week", "sales", "error", "sales_in_stock", "absolute_error", "selling"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -51,12 +52,23 @@ def test_within_the_margin_but_uncertain_neither_raises_nor_settles():
     assert verdict.wape == pytest.approx(0.4 * 1.13, rel=0.1)
 
 
-@pytest.mark.parametrize("world", [{"days": 4}, {"sales": 5}, {"model": "gone"}])
+@pytest.mark.parametrize("world", [{"days": 4}, {"selling": 2}, {"model": "gone"}])
 def test_without_evidence_nothing_is_judged(world):
     verdict = judge(scored(np.random.default_rng(4), worse=3, **world), TRAINED, CONFIG)
     assert not verdict.is_worse
     assert not verdict.is_well
     assert "too few" in verdict.says
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_unit_of_the_quantities_decides_nothing(unit):
+    world = scored(np.random.default_rng(6), worse=1.3, selling=3)
+    amounts = ["sales", "error", "sales_in_stock", "absolute_error"]
+    verdicts = [
+        judge(of, TRAINED, CONFIG) for of in (world, world.assign(**{name: world[name] * unit for name in amounts}))
+    ]
+    assert [verdict.is_worse for verdict in verdicts] == [True, True]
+    assert verdicts[1].wape_bound == pytest.approx(verdicts[0].wape_bound)
 
 
 def test_before_the_first_day_has_come_nothing_is_judged():

@@ -114,7 +114,7 @@ def test_a_wrong_table_is_refused_in_one_sentence():
 
 def test_a_table_of_arrow_is_read_as_one_of_pandas_and_may_lack_what_came_later():
     inputs = shop(forecasts=forecast("A", mean=5))
-    older = inputs.table("forecasts").drop_columns(["similar", "shared"])
+    older = inputs.table("forecasts").drop_columns(["similar", "shared", "whole"])
     assert canonical("forecasts", older).equals(inputs.table("forecasts"))
     with pytest.raises(InvalidInputs, match="lacks the column 'sku'"):
         canonical("forecasts", older.drop_columns(["sku"]))

@@ -273,9 +273,9 @@ def scored(model_id: str, wape: float, days: int = 14, until: int = 112) -> duck
         f"""
         CREATE TABLE marts.fct_forecast_accuracy AS
         SELECT DATE '{morning(until)}' - day::INT AS business_date, '{model_id}' AS model_id, 1 AS lead_day,
-               'blend' AS model, 300.0::DECIMAL(18, 6) AS sales, 3.0 AS error, false AS ran_out,
-               300 * {wape} * (1 + 0.05 * (day % 3 - 1)) AS absolute_error
-        FROM range(1, {days + 1}) AS t(day)
+               'blend' AS model, item::VARCHAR AS item_key, 'L' AS location_key, 30.0::DECIMAL(18, 6) AS sales,
+               0.3 AS error, false AS ran_out, 30 * {wape} * (1 + 0.05 * (day % 3 - 1)) AS absolute_error
+        FROM range(1, {days + 1}) AS t(day), range(10) AS i(item)
         """
     )
     return db

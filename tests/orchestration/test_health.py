@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from connectors.extract import Collector
 from connectors.records import Product
 from ml.forecast import ForecastConfig, train
+from ml.forecast.artefacts import FORMAT
 from operations import alerts, publications
 from orchestration.health import examine
 from orchestration.planning import models as register
@@ -64,6 +66,12 @@ def test_a_wrong_parameter_and_an_altered_model_are_told_before_a_cycle_fails_fo
         ok, says = told("model")
         assert not ok
         assert says.endswith("train it again. `stockflow run weekly_training_job` does.")
+        manifest = watched.settings.models / "m1" / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 1}))
+        ok, says = told("model")
+        assert ok  # nobody has to do anything
+        assert f"another version of Stockflow (in format 1, and this one reads {FORMAT})" in says
+        assert says.endswith("train it again. The next cycle does.")
     finally:
         shutil.rmtree(watched.settings.models)
 
