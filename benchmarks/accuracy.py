@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmarks import measures, peers
 from benchmarks.calibration import calibration
-from benchmarks.datasets import DATA_SETS, DataSet, data_folder
+from benchmarks.datasets import DATA_SETS, DataSet, data_folder, names_among
 from benchmarks.markdown import markdown
 from benchmarks.rolling import Origin, roll
 from ml.forecast import ForecastConfig
@@ -43,7 +43,7 @@ def tables(data: DataSet, origins: list[Origin]) -> Iterator[tuple[str, pd.DataF
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=",".join(DATA_SETS))
+    parser.add_argument("--data", type=names_among(DATA_SETS), default=",".join(DATA_SETS))
     parser.add_argument("--series", type=int, default=2000, help="series drawn from each set; 0 takes all")
     parser.add_argument("--origins", type=int, default=4)
     parser.add_argument("--peers", default="naive,ets,lightgbm", help="of naive, ets, lightgbm, autogluon")
@@ -55,7 +55,7 @@ def main() -> None:
         if not peers.PYTHONS[name].exists():
             others.remove(name)
             print(f"{name} is left out: there is no {peers.PYTHONS[name]}; {peers.SET_UP[name]} sets it up.")
-    for name in arguments.data.split(","):
+    for name in arguments.data:
         data = DATA_SETS[name](folder, arguments.series or None)
         origins = roll(data, arguments.origins, others, arguments.ets_series, ForecastConfig(), lstm_gain=True)
         print(f"\n### {name}: {data.series:,} series, {arguments.origins} origins")

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Mapping
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,19 @@ class DataSet:
         return end, self.observe(self.frame[known]), self.frame[~known]
 
 
+def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """For argparse: reads names separated by commas, all of which are `known`."""
+    known = list(known)
+
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentTypeError(f"there is no {unknown[0]!r}; there are {', '.join(known)}")
+        return names
+
+    return read
+
+
 def data_folder() -> Path:
     """The folder that holds the public data sets; ends the program with what to do where it is not told."""
     folder = os.environ.get("STOCKFLOW_TEST_DATA")
@@ -86,7 +100,7 @@ def fresh(folder: Path, series: int | None, others: bool = False) -> DataSet:
     hours = ["hours_sale", "hours_stock_status"]
     frame = pd.read_parquet(folder / "freshretailnet_dev.parquet", columns=[*columns, *kept, *hours])
     frame = frame.rename(columns=columns)
-    frame = _some_others(frame, series) if others else _some(frame, series)
+    frame = _others(frame, 2_000, series) if others else _some(frame, series)
     frame["date"] = pd.to_datetime(frame["date"])
     frame["full_day"] = frame.pop("stock_hour6_22_cnt") == 0
     # For the judges alone.
@@ -148,10 +162,11 @@ def _fresh_measures(told: pd.DataFrame, future: pd.DataFrame) -> dict[str, float
 # -- Gifts -------------------------------------------------------------------------------------------------------------
 
 
-def gifts(folder: Path, series: int | None) -> DataSet:
-    """Daily sums of what was sold: products only, no cancellations, no free lines, each line once."""
+def gifts(folder: Path, series: int | None, others: bool = False) -> DataSet:
+    """Daily sums of what was sold: products only, no cancellations, no free lines, each line once. `others` as in `fresh`."""
     daily = _sold_lines(folder).groupby(["sku", "date"], as_index=False)["quantity"].sum().assign(location="UK")
-    return DataSet("gifts", _some(daily, series), (28, 56), 28, _gift_measures, _gift_truth, {})
+    daily = _others(daily, 500, series) if others else _some(daily, series)
+    return DataSet("gifts", daily, (28, 56), 28, _gift_measures, _gift_truth, {})
 
 
 def _sold_lines(folder: Path) -> pd.DataFrame:
@@ -316,11 +331,10 @@ def _some(frame: pd.DataFrame, series: int | None) -> pd.DataFrame:
     return chosen.reset_index(drop=True)
 
 
-def _some_others(frame: pd.DataFrame, series: int) -> pd.DataFrame:
-    """As many series beside the first 2,000 that `_some` would draw."""
-    keys = frame[KEY].drop_duplicates()
-    drawn = keys.sample(frac=1, random_state=1)
-    return frame.merge(drawn.iloc[2_000 : 2_000 + series]).reset_index(drop=True)
+def _others(frame: pd.DataFrame, drawn: int, series: int | None) -> pd.DataFrame:
+    """As many series, or all, beside the first `drawn` that `_some` would draw."""
+    others = frame[KEY].drop_duplicates().sample(frac=1, random_state=1).iloc[drawn:]
+    return frame.merge(others.iloc[:series]).reset_index(drop=True)
 
 
 def weekly_wape(joined: pd.DataFrame) -> float:

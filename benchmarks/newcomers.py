@@ -22,13 +22,12 @@ has sold a day since its first sale (`own rate`), and by the share of products o
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.datasets import by_hour, data_folder, gifts
+from benchmarks.datasets import by_hour, data_folder, gifts, names_among
 from benchmarks.markdown import markdown
 from benchmarks.peers import KEY
 from ml.demand import share_by_hours
@@ -132,10 +131,7 @@ def compare(frame: pd.DataFrame, eligible: pd.DataFrame, series: int, origins: i
 
 def launches(folder: Path) -> pd.DataFrame:
     """Gifts that had sold for a few days at an origin, by how many."""
-    data, drawn = gifts(folder, None), gifts(folder, 500).frame[KEY].drop_duplicates()
-    frame = data.frame.merge(drawn.assign(drawn=1), how="left")
-    data = replace(data, frame=frame[frame["drawn"].isna()].drop(columns="drawn"))
-    parts = []
+    data, parts = gifts(folder, None, others=True), []
     for number in range(_LAUNCHES):
         end, history, future = data.split(number)
         known = history.groupby(KEY).agg(first=("date", "min"), sold=("quantity", "sum")).reset_index()
@@ -170,14 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=200, help="series taken for new at each origin")
     parser.add_argument("--origins", type=int, default=3)
-    parser.add_argument("--data", default="fresh,gifts", help="which data sets")
+    parser.add_argument("--data", type=names_among(["fresh", "gifts"]), default="fresh,gifts", help="which data sets")
     arguments = parser.parse_args()
-    wanted = arguments.data.split(",")
-    if "fresh" in wanted:
+    if "fresh" in arguments.data:
         frame, eligible = read(data_folder())
         print(f"{len(frame[KEY].drop_duplicates()):,} series in {frame['location'].nunique()} stores")
         print(markdown(compare(frame, eligible, arguments.series, arguments.origins)))
-    if "gifts" in wanted:
+    if "gifts" in arguments.data:
         print(markdown(launches(data_folder())))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import peers
-from benchmarks.datasets import DATA_SETS, DataSet, data_folder, weekly_wape
+from benchmarks.datasets import DATA_SETS, DataSet, data_folder, names_among, weekly_wape
 from benchmarks.markdown import markdown
 from benchmarks.peers import KEY
 from ml.forecast import scoring, statistical
@@ -60,11 +60,11 @@ def forecasts(history: pd.DataFrame, horizon: int) -> dict[str, tuple[pd.DataFra
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="fresh,gifts,stores,countries")
+    parser.add_argument("--data", type=names_among(DATA_SETS), default="fresh,gifts,stores,countries")
     parser.add_argument("--series", type=int, default=100)
     parser.add_argument("--origins", type=int, default=3)
     arguments = parser.parse_args()
-    sets = {name: DATA_SETS[name](data_folder(), arguments.series) for name in arguments.data.split(",")}
+    sets = {name: DATA_SETS[name](data_folder(), arguments.series) for name in arguments.data}
     tables = {name: compare(data, arguments.origins) for name, data in sets.items()}
     print(markdown(pd.concat(tables, names=["data"])))
 

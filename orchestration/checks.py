@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from ml.wording import how_many
 from orchestration.assets.marts import POOL, cycle_date
 from orchestration.assets.planning import INPUTS, NOTHING_YET, PROPOSALS, QUANTILES
 from orchestration.resources import StockflowResource
@@ -189,7 +190,7 @@ def demand_reaches(db: "duckdb.DuckDBPyConnection", morning: dt.date) -> dg.Asse
         return _result(True, "", metadata)
     return _result(
         False,
-        f"The newest demand is of {newest}, {open_days} open days before {morning}: pull or import what came since, or "
+        f"The newest demand is of {newest}, {how_many(open_days, 'open day')} before {morning}: pull or import what came since, or "
         f"plan the morning after it (--cycle-date {newest + dt.timedelta(days=1)}).",
         metadata,
         warn=open_days <= GAP_DAYS,
@@ -252,9 +253,7 @@ def still_sells(db: "duckdb.DuckDBPyConnection", shown: int = 10) -> dg.AssetChe
     metadata: dict = {"to count": count}
     if rows:
         metadata["first"] = dg.MetadataValue.md("\n".join(head + rows))
-    says = (
-        f"Count the stock of {count} items: the books have them, and they stopped selling as only an empty shelf does. "
-    )
+    says = f"Count the stock of {how_many(count, 'item')} that the books have and that stopped selling as only an empty shelf does. "
     says += "See rpt_stock_count for which, where and since when."
     return _result(not count, says, metadata, warn=True)
 
@@ -281,9 +280,7 @@ def forecasts_cover(path: str, morning: dt.date) -> dg.AssetCheckResult:
             {"path": path, "morning": morning, "horizon": HORIZON_DAYS},
         ).fetchone()
     metadata = {"series": series, "with days missing": short, "with quantiles out of order": disordered}
-    says = (
-        f"{short} forecasts lack days and {disordered} have quantiles out of order: train again (weekly_training_job)."
-    )
+    says = f"Forecasts that lack days: {short}, with quantiles out of order: {disordered}. Train again (weekly_training_job)."
     return _result(not short and not disordered, says, metadata)
 
 

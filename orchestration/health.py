@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from connectors.errors import StockflowError
+from ml.wording import how_many
 from operations.errors import OperationsError
 from orchestration.application import Application
 from orchestration.settings import DBT_PROJECT, Settings
@@ -79,8 +80,11 @@ def _landing(app: Application) -> tuple[bool, str]:
     files = app.manifest.files()
     missing = [f["path"] for f in files if f["path"] and not app.landing.exists(f["path"])]
     if missing:
-        return False, f"{len(missing)} landed files are gone, such as {missing[0]}: restore them from a backup."
-    return True, f"{len(files)} batches, all there"
+        return (
+            False,
+            f"{how_many(len(missing), 'landed file is', 'landed files are')} gone, such as {missing[0]}: restore from a backup.",
+        )
+    return True, f"{how_many(len(files), 'batch', 'batches')}, all there"
 
 
 def _sources(app: Application) -> tuple[bool, str]:
@@ -157,7 +161,7 @@ def _outbox(app: Application) -> tuple[bool, str]:
     if failed:
         return (
             False,
-            f"{len(failed)} documents were refused, such as {failed[0]['document_key']}: {failed[0]['reason']}",
+            f"{how_many(len(failed), 'document was', 'documents were')} refused, such as {failed[0]['document_key']}: {failed[0]['reason']}",
         )
     return True, f"{len(outbox.find(app.engine, status='pending'))} waiting, none refused"
 

@@ -6,6 +6,7 @@ import shutil
 import dagster as dg
 
 from connectors.errors import PermanentError
+from ml.wording import how_many
 from orchestration.assets.ingestion import file_imported
 from orchestration.resources import StockflowResource
 
@@ -44,7 +45,9 @@ def process_inbox(context: dg.OpExecutionContext, stockflow: StockflowResource) 
 
     app = stockflow.app
     done = webhooks.process(app.settings, app.engine)
-    context.log.info(f"{done.processed} events processed, {done.retried} to be tried again, {done.failed} failed")
+    context.log.info(
+        f"{how_many(done.processed, 'event')} processed, {done.retried} to be tried again, {done.failed} failed"
+    )
 
 
 @dg.job(description="Processes events that other systems pushed to us, each once.")
@@ -57,7 +60,7 @@ def keep_house(context: dg.OpExecutionContext, stockflow: StockflowResource) -> 
     """Deletes what nothing points to any more: files without a manifest row, frozen inputs past their time."""
     app = stockflow.app
     swept = app.landing.sweep()
-    context.log.info(f"{len(swept)} files without a manifest row swept from landing")
+    context.log.info(f"{how_many(len(swept), 'file')} without a manifest row swept from landing")
     today = dt.datetime.now(dt.UTC).date()
     for folder in app.settings.forecasts.glob("*"):
         if dt.date.fromisoformat(folder.name) < today - KEEP_FROZEN:
@@ -66,7 +69,7 @@ def keep_house(context: dg.OpExecutionContext, stockflow: StockflowResource) -> 
     old = [path for path in frozen if _age(path) > KEEP_FROZEN]
     for path in old:
         path.unlink()
-    context.log.info(f"{len(old)} cycles frozen over {KEEP_FROZEN.days} days ago deleted")
+    context.log.info(f"{how_many(len(old), 'cycle')} frozen over {KEEP_FROZEN.days} days ago deleted")
 
 
 def _age(path) -> dt.timedelta:

@@ -9,6 +9,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from connectors.errors import StockflowError
+from ml.wording import how_many
 from operations import alerts, inbox, outbox
 from operations.errors import DatabaseUnavailable
 from orchestration import webhooks
@@ -129,7 +130,7 @@ def slack_alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         # Never a failed tick: the alerts stay open, and the next tick tells them.
         context.log.warning(str(error))
         return dg.SkipReason(str(error))
-    return dg.SkipReason(f"{told} alerts told." if told else "No new alert.")
+    return dg.SkipReason(f"{how_many(told, 'alert')} told." if told else "No new alert.")
 
 
 def all_sensors(business: Business) -> list[dg.SensorDefinition]:

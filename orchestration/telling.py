@@ -33,6 +33,7 @@ from connectors.slack.messages import (
     alarm_blocks,
     digest_blocks,
 )
+from ml.wording import how_many
 from operations import access, alerts, approvals, notices, proposals
 from operations.errors import DatabaseUnavailable, OperationsError
 from orchestration.settings import SlackSettings
@@ -201,7 +202,8 @@ def _summary(waiting: Sequence[Mapping[str, Any]]) -> str:
         return "Nothing is left to decide."
     high = sum(_risk(row) >= HIGH_RISK for row in waiting)
     return (
-        f"{len(waiting)} proposals wait, {_total(waiting)} in all; without them {high} run a high risk of a stock-out. "
+        f"{how_many(len(waiting), 'proposal waits', 'proposals wait')}, {_total(waiting)} in all, {high} of them against a high"
+        " risk of a stock-out. "
         "Line by line: `stockflow proposals`."
     )
 

@@ -213,7 +213,7 @@ def _refuse_drop(landing: Landing, source: str, kind: str, rows: int, name: str,
     before = json.loads(cursor)["rows"]
     if rows < (1 - SHARPEST_DROP) * before:
         raise PermanentError(
-            f"{name} has {rows} rows where the last {kind} of {source} had {before}; "
+            f"{name} has {rows} of the {before} rows that the last {kind} of {source} had; "
             "if that is right, import it with --allow-drop."
         )
 

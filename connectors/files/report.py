@@ -45,12 +45,10 @@ class ImportReport:
         shown.append(f"quarantined {self.quarantined}")
         shown += self._counted(self.reasons)
         if self.repeated and not self.repeats_dropped:
-            shown.append(
-                f"{self.repeated} of the rows repeat a line of their document and are kept as lines of their own"
-            )
+            shown.append(f"rows that repeat a line of their document, kept as lines of their own: {self.repeated}")
         if self.records:
             shown.append("landed " + ", ".join(f"{count} {entity}" for entity, count in sorted(self.records.items())))
-        shown.append(f"{self.received} rows in {self.seconds:.1f} s ({self.rows_per_second:,.0f} rows/s)")
+        shown.append(f"received {self.received} in {self.seconds:.1f} s ({self.rows_per_second:,.0f} rows/s)")
         return shown
 
     def _counted(self, reasons: Counter[str]) -> list[str]:

@@ -16,6 +16,7 @@ from ml.forecast.heldout import BLEND
 from ml.forecast.launch import Similar
 from ml.forecast.newcomers import judges_short, shared
 from ml.forecast.panel import Panel
+from ml.wording import how_many
 
 # A quantile this many times above the highest day on record is a fault of the tail, not demand.
 _QUANTILE_LIMIT = 4.0
@@ -31,7 +32,7 @@ def withhold(panel: Panel, config: ForecastConfig) -> tuple[Panel, pd.DataFrame]
     reasons[never] = "no usable day in the history"
     for row in np.flatnonzero(stale):
         reasons[row] = (
-            f"no row since {panel.dates[last[row]]}, {panel.days - 1 - last[row]} days before the end"
+            f"no row since {panel.dates[last[row]]}, {how_many(int(panel.days - 1 - last[row]), 'day')} before the end"
             f" (stale_days = {config.stale_days})"
         )
     out = never | stale

@@ -28,6 +28,7 @@ from ml.forecast.panel import Columns, Panel, build_panel, read_future
 from ml.forecast.paths import Dependence
 from ml.forecast.recurrent import Recurrent, fit_recurrent
 from ml.forecast.sample import draw_sample
+from ml.wording import how_many
 
 Progress = Callable[[str], None]
 
@@ -142,7 +143,7 @@ def _train(
 ) -> Model:
     clock = _Clock(progress)
     panel = build_panel(history, None, 0, columns, config)
-    clock.mark("read", f"{len(panel.keys)} series, {panel.days} days")
+    clock.mark("read", f"{len(panel.keys)} series, {how_many(panel.days, 'day')}")
     recovered = recover_demand(panel.sales, panel.share)
     dispersion = recovered.dispersion
     clock.mark("recover demand")
@@ -179,7 +180,7 @@ def _train(
         held, base_spread, pretended = hold_out(
             panel, recovered, found, ahead, dispersion_then, config, held_boosted, held_recurrent, names, seed
         )
-        clock.mark("held-out forecasts", f"{held.rows} series-days from {len(found)} origins")
+        clock.mark("held-out forecasts", f"{held.rows} series-days from {how_many(len(found), 'origin')}")
     # None, too, where all that is sold today began within the days that were held out.
     if held and held.rows:
         learn = partial(newcomers.learn, pretended=pretended, names=names, seed=seed)
@@ -251,7 +252,8 @@ def _predict(
     check_horizon(horizon)
     if horizon > model.horizon:
         raise ForecastError(
-            f"This model was trained for a horizon of {model.horizon} days and {horizon} were asked for; train it for {horizon}."
+            f"This model was trained for a horizon of {how_many(model.horizon, 'day')} and {horizon} were asked for; train it for"
+            f" {horizon}."
         )
     panel = build_panel(history, future, horizon, model.columns, model.config, model.categories, model.missing_days)
     panel, withheld = withhold(panel, model.config)
@@ -285,7 +287,7 @@ def _predict(
         )
         notes = (*notes, *more)
     if progress:
-        progress(f"{len(panel.keys) + len(told)} series, {horizon} days")
+        progress(f"{len(panel.keys) + len(told)} series, {how_many(horizon, 'day')}")
     return frame, withheld, notes, told
 
 

@@ -27,6 +27,7 @@ from ml.forecast.launch import LAUNCH, Similar
 from ml.forecast.panel import Panel, as_text, fill_future
 from ml.forecast.reading import read_dates
 from ml.forecast.segments import SHORT
+from ml.wording import how_many
 
 COLUMNS = ["sku", "location", "first_day", "similar", "alike"]
 """Of the list of newcomers: how many `similar` series each was judged by, and what those share with it (`sku`, a static
@@ -197,7 +198,13 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     notes = [] if len(frame) else ["the newcomers table has no rows"]
     empty = frame[["sku", "location"]].isna().any(axis=1)
     if empty.any():
-        notes.append(f"{int(empty.sum())} newcomers without sku or location are left out")
+        notes.append(
+            how_many(
+                int(empty.sum()),
+                "newcomer without sku or location is left out",
+                "newcomers without sku or location are left out",
+            )
+        )
     frame = frame[~empty].reset_index(drop=True)
     keys = pd.DataFrame({name: as_text(frame[name]).astype(object) for name in ("sku", "location")})
     for name in panel.whole_keys:
@@ -206,12 +213,17 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
     known = pd.MultiIndex.from_frame(panel.keys)
     old = pd.MultiIndex.from_frame(keys).isin(known) if len(keys) else np.zeros(0, bool)
     if old.any():
-        notes.append(f"{int(old.sum())} newcomers have a history and are forecast from it: {_named(keys[old])}")
+        some = how_many(
+            int(old.sum()),
+            "newcomer has a history and is forecast from it",
+            "newcomers have a history and are forecast from it",
+        )
+        notes.append(f"{some}: {_named(keys[old])}")
     again = keys.duplicated().to_numpy() & ~old
     if again.any():
         notes.append(
-            f"{int(again.sum())} rows of the newcomers table name a product and location that a row before names, whose word"
-            f" counts: {_named(keys[again])}"
+            f"{how_many(int(again.sum()), 'row of the newcomers table names', 'rows of the newcomers table name')} a product and location"
+            f" that a row before names, whose word counts: {_named(keys[again])}"
         )
     keep = ~old & ~again
     frame, keys = frame[keep].reset_index(drop=True), keys[keep].reset_index(drop=True).astype(object)
@@ -233,7 +245,7 @@ def read_newcomers(frame: pd.DataFrame, panel: Panel) -> tuple[Newcomers, list[s
             unseen = int((given & (static[number] < 0)).sum())
             if unseen:
                 notes.append(
-                    f"{unseen} newcomers have a {name} that nothing in the history has; it counts as not known"
+                    f"{how_many(unseen, 'newcomer has', 'newcomers have')} a {name} that nothing in the history has; it counts as not known"
                 )
         for key in ("sku", "location"):
             missing = ~given & (static[number] < 0)
@@ -376,8 +388,8 @@ def append(
     if back.any():
         first = withheld[back].iloc[0]
         notes.append(
-            f"{int(back.sum())} newcomers have rows in the history from which they would not be forecast; they are taken for new and"
-            f" judged by similar products: {_named(withheld.loc[back, ['sku', 'location']])} ({first['sku']}: {first['reason']})"
+            f"{how_many(int(back.sum()), 'newcomer with rows', 'newcomers with rows')} in the history that nothing is forecast from, taken for"
+            f" new and judged by similar products: {_named(withheld.loc[back, ['sku', 'location']])} ({first['sku']}: {first['reason']})"
         )
     rows, told = forecast_newcomers(similar, new, lessons, base, horizon)
     if written:
@@ -398,6 +410,6 @@ def note(told: pd.DataFrame) -> str:
     """One sentence on newcomers (rows of `COLUMNS`)."""
     alone = int((told["alike"] != "sku").sum())
     return (
-        f"{len(told)} new products without a day of history were judged by similar ones, {alone} of them by others than the same"
-        " product elsewhere; their intervals are wide"
+        f"{how_many(len(told), 'new product')} without a day of history judged by similar ones, {alone:,} of them by others than the same"
+        " product elsewhere, with wide intervals"
     )

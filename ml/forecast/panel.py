@@ -18,6 +18,7 @@ from ml.forecast.reading import read_dates, read_numbers
 from ml.forecast.segments import are_counts
 from ml.forecast.spikes import Usual, beyond_others, cut_spikes, usual_days
 from ml.phantom import phantom_days
+from ml.wording import how_many
 
 _KEY = ["sku", "location"]
 _DAY = np.dtype("datetime64[D]")
@@ -141,7 +142,10 @@ def build_panel(
     quantity = history["quantity"].to_numpy(np.float64)
     negative = quantity < 0
     if negative.any():
-        notes.append(f"{int(negative.sum())} days with negative quantity count as 0: returns are not demand")
+        notes.append(
+            f"{how_many(int(negative.sum()), 'day with negative quantity counts', 'days with negative quantity count')} as 0:"
+            " returns are not demand"
+        )
     sales = _dense((len(keys), total), codes, at, np.maximum(quantity, 0.0))
     usual = usual_days(sales, config.spike_factor)
     beyond, largest = beyond_others(usual, config.spike_factor)
@@ -165,7 +169,13 @@ def build_panel(
         gaps = after & ~seen
         sales[gaps] = 0.0
         if gaps.any():
-            notes.append(f"{int(gaps.sum())} days without a row count as days without a sale")
+            notes.append(
+                how_many(
+                    int(gaps.sum()),
+                    "day without a row counts as one without a sale",
+                    "days without a row count as days without a sale",
+                )
+            )
 
     stocked, quiet = None, None
     if columns.availability:
@@ -184,7 +194,7 @@ def build_panel(
             if phantom.any():
                 stocked[phantom] = 0.0
                 notes.append(
-                    f"{int(phantom.sum())} days of {int(phantom.any(1).sum())} series count as days without stock: by the"
+                    f"{how_many(int(phantom.sum()), 'day')} of {int(phantom.any(1).sum()):,} series taken to be without stock: by the"
                     " books there was some, but so long a run without a sale is improbable (phantom stock)"
                 )
     past = _stack(shape, codes, at, history, columns.past_only)
@@ -236,14 +246,18 @@ def _clean(frame: pd.DataFrame, columns: Columns, newest: int | None) -> tuple[p
         complete &= ~np.isnan(numbers["quantity"])
     if not complete.all():
         lacking = "sku, location, date or a usable quantity" if is_history else "sku, location or date"
-        notes.append(f"{int((~complete).sum())} {what} rows without {lacking} are left out")
+        some = int((~complete).sum())
+        notes.append(
+            how_many(some, f"{what} row without {lacking} is left out", f"{what} rows without {lacking} are left out")
+        )
     if is_history:
         strays = _strays(dates[complete])
         if len(strays):
             first, last = strays.min(), strays.max()
             told = str(first) if first == last else f"{first} to {last}"
             stray = complete & (dates >= first)
-            notes.append(f"{int(stray.sum())} rows dated more than a year after all others are left out ({told})")
+            few = how_many(int(stray.sum()), "row")
+            notes.append(f"left out for being dated more than a year after all others: {few} ({told})")
             complete &= ~stray
     keep, left_out = complete, pd.DataFrame(columns=[*_KEY, "reason"])
     if is_history and complete.any():
@@ -397,9 +411,9 @@ def _told_spikes(sales, cut, high, keys: pd.DataFrame, dates, factor: float) -> 
     row, day = np.unravel_index(np.argmax(np.where(high, sales, -1)), sales.shape)
     sku, place = keys.iloc[row]
     return (
-        f"{int(high.sum())} days of {int(high.any(1).sum())} series are above {factor:g} times the usual selling day and were cut"
-        f" to that; the largest are the {_number(sales[row, day])} of {sku} at {place} on {dates[day]}, cut to {_number(cut[row, day])}."
-        " If they are true, raise spike_factor"
+        f"{how_many(int(high.sum()), 'day')} of {int(high.any(1).sum()):,} series cut to {factor:g} times the usual selling day; the"
+        f" largest, {_number(sales[row, day])} of {sku} at {place} on {dates[day]}, to {_number(cut[row, day])}. If that is true, raise"
+        " spike_factor"
     )
 
 
@@ -408,7 +422,7 @@ def read_future(future, columns: Columns, horizon: int, last="the history") -> t
     if future is None:
         raise ForecastError(
             f"The known-future columns {', '.join(columns.known_future)} need a future table with sku, location, date"
-            f" and these columns for the {horizon} days after {last}."
+            f" and these columns for the {how_many(horizon, 'day')} after {last}."
         )
     return _clean(future, columns, None)[:2]
 

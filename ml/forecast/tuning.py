@@ -35,6 +35,7 @@ from ml.forecast.model import check_horizon
 from ml.forecast.panel import Columns, Panel, build_panel
 from ml.forecast.recurrent import fit_recurrent
 from ml.forecast.sample import draw_sample
+from ml.wording import how_many
 
 Progress = Callable[[str], None]
 
@@ -168,7 +169,8 @@ def _stages(panel: Panel, horizon: int, config: ForecastConfig, seed: int) -> tu
     judged = [origin for origin in judged if origin >= max(config.min_days, days // 2)]
     if not judged or not float(np.nansum(panel.sales)) > 0:
         raise ForecastError(
-            f"Tuning {horizon} days ahead needs more history: {days} days are too few to train on, to choose on and to confirm on."
+            f"Tuning {how_many(horizon, 'day')} ahead needs more history: {how_many(days, 'day is', 'days are')} too few to train on,"
+            " to choose on and to confirm on."
             f" With {max(4 * horizon, config.min_days + 2 * horizon)} days or more it can be done; the defaults serve until then."
         )
     recovered = recover_demand(panel.sales, panel.share)

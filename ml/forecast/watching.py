@@ -30,6 +30,7 @@ from scipy.special import stdtrit
 
 from ml.forecast.config import AccuracyConfig
 from ml.forecast.heldout import BLEND, WEEKS
+from ml.wording import how_many
 
 Trained = Mapping[int, tuple[float, float]]
 """Held-out WAPE (days in stock) and bias (against sales) of a model's blend for each week ahead, 1 to 4."""
@@ -56,7 +57,7 @@ class Verdict:
     @property
     def says(self) -> str:
         if math.isnan(self.wape):
-            return f"{self.days} days have been scored, too few to judge by."
+            return f"{how_many(self.days, 'day has', 'days have')} been scored, too few to judge by."
         return (
             f"WAPE of the last {self.days} days {self.wape:.3f}, {self.wape_trained:.3f} at training; "
             f"bias {self.bias:+.1%}, {self.bias_trained:+.1%} at training."

@@ -20,6 +20,7 @@ from ml.replenishment.batch import Cycle
 from ml.replenishment.decide import DEMAND_QUANTILES, Decided
 from ml.replenishment.lanes import Lane
 from ml.replenishment.minimums import MinimumOrder
+from ml.wording import how_many
 
 PROPOSALS = [
     "proposal_id", "cycle_date", "kind", "item", "location", "supplier", "from_location", "quantity", "order_unit",
@@ -217,7 +218,7 @@ def _minimum(minimum: MinimumOrder) -> dict[str, Any]:
 def _sentence(cycle, option, series, lane: Lane, origin, minimum, packs, quantity) -> str:
     unit = "" if series["base_unit"] in ("each", "") else f" {series['base_unit']}"
     size = lots.exact(int(option["pack"]))
-    lot = f" ({packs} pack{'s' if packs != 1 else ''} of {size})" if size != 1 else ""
+    lot = f" ({how_many(packs, 'pack')} of {size})" if size != 1 else ""
     source = cycle.supplier_names.get(option["source"]) or option["source"]
     verb = "Order" if option["kind"] == "buy" else "Move"
     days = lane.next_arrives + cycle.inputs.parameters.receiving_days
@@ -238,10 +239,10 @@ def _lasting(series, days: int) -> str:
     there = f"{_short(series['on_hand'] - series['reserved'])} on hand"
     coming, lasts = _short(series["coming"]), int(series["lasts"])
     if lasts >= days:
-        return f"{there} and {coming} arriving last the {days} days"
+        return f"{there} and {coming} arriving last the {how_many(days, 'day')}"
     if lasts == 0:
         before = "" if coming == "0" else f", before the {coming} arriving"
-        return f"{there} will not last the day{before}; it is {days} days"
+        return f"{there} will not last the day{before}; it is {how_many(days, 'day')}"
     return f"{there} and {coming} arriving last {lasts} of the {days} days"
 
 

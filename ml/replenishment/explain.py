@@ -16,6 +16,7 @@ import pandas as pd
 from ml.replenishment.demand import SamplePaths
 from ml.replenishment.inputs import FrozenInputs
 from ml.replenishment.propose import propose
+from ml.wording import how_many
 
 COMPARED = (
     "proposal_id",
@@ -89,9 +90,13 @@ def _steps(told: dict[str, Any], row: Mapping[str, Any]) -> list[str]:
         f"1. Position: {position['on_hand']:g} on hand - {position['reserved']:g} reserved = {available:g} available; "
         f"{position['arriving_in_interval']:g} arriving in time"
         + (f"; {position['expired']:g} expired and left out" if position["expired"] else "")
-        + (f"; {position['late_orders']} late orders expected again" if position["late_orders"] else "")
-        + (f"; {position['lost_orders']} orders too late to be counted on" if position["lost_orders"] else "")
-        + f". It lasts {position['lasts_days']} days.",
+        + (f"; {how_many(position['late_orders'], 'late order')} expected again" if position["late_orders"] else "")
+        + (
+            f"; {how_many(position['lost_orders'], 'order')} too late to be counted on"
+            if position["lost_orders"]
+            else ""
+        )
+        + f". It lasts {how_many(position['lasts_days'], 'day')}.",
         f"2. Interval: ordered {interval['order_on']}, arrives {interval['arrives_on']}; the next order of "
         f"{interval['next_order_on']} arrives {interval['next_arrives_on']}. Lead time {interval['lead_time_mean']:.1f} "
         f"days, standard deviation {interval['lead_time_sd']:.1f} ({interval['lead_time_basis']}); it has to last "
@@ -115,13 +120,13 @@ def _steps(told: dict[str, Any], row: Mapping[str, Any]) -> list[str]:
         f"5. Required: {level['required']:g}, what the {level['service']:.3f} quantile of the scenarios lacks.",
         f"6. Lots: packs of {lot['pack']:g}, at least {lot['minimum_packs']}; {lot['below']['quantity']:g} would cost "
         f"{lot['below']['cost']:g}, {lot['above']['quantity']:g} would cost {lot['above']['cost']:g} "
-        f"{told['currency']} in lost sales, holding and waste. Result: {lot['packs']} packs, {lot['quantity']}.",
+        f"{told['currency']} in lost sales, holding and waste. Result: {how_many(lot['packs'], 'pack')}, {lot['quantity']}.",
     ]
     if told["minimum_order"]:
         least = told["minimum_order"]
         lines.append(
             f"7. Minimum order {least['amount']} {least['currency']}: the order came to {least['before']} and is "
-            f"topped up to {least['after']}, {least['cover_days']} days of cover per line; holding the extra costs "
+            f"topped up to {least['after']}, {how_many(least['cover_days'], 'day')} of cover per line; holding the extra costs "
             f"{least['extra_holding']:g}, ordering now saves {least['saving']:g} {told['currency']}."
         )
     for other in told["alternatives"]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ml.replenishment.inputs import FrozenInputs, day_numbers
+from ml.wording import how_many
 
 WITHHELD = ["item", "location", "reason_code", "reason", "value_at_risk", "currency", "cycle_date"]
 
@@ -89,7 +90,10 @@ def screen(
         withhold(
             age > parameters.stock_count_max_age_days,
             "stale_stock_count",
-            np.array([f"Its stock was last stated {value:.0f} days ago." for value in age], dtype=object),
+            np.array(
+                [f"Its stock was last stated {how_many(int(days), 'day')} ago." for days in np.nan_to_num(age)],
+                dtype=object,
+            ),
         )
     problems = pd.Series(forecast_problems, dtype=object).reindex(keys)
     sends = np.isin(np.arange(len(series)), parents)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ml.wording import how_many
 from orchestration.resources import StockflowResource
 
 DOCUMENTS = dg.AssetKey(["delivered", "documents"])
@@ -22,7 +23,9 @@ def delivered_documents(context: dg.AssetExecutionContext, stockflow: StockflowR
     app = stockflow.app
     done = outbox.deliver(app.engine, delivery_targets(app.settings))
     if done.failed:
-        context.log.error(f"{done.failed} documents were refused; `stockflow doctor` lists why.")
+        context.log.error(
+            f"{how_many(done.failed, 'document was', 'documents were')} refused; `stockflow doctor` lists why."
+        )
     return dg.MaterializeResult(
         metadata={"sent": done.sent, "pending": done.pending, "unknown": done.unknown, "failed": done.failed}
     )

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from connectors.records import ENTITIES
+from ml.wording import how_many
 from orchestration.assets.ingestion import file_key
 from orchestration.automation import (
     published_condition,
@@ -123,8 +124,8 @@ def load_asset(raw_keys: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
         for damaged in issued.damaged:
             context.log.warning(f"Forecasts that cannot be scored: {damaged}")
         context.log.info(
-            f"Load {loaded.load_id}: {sum(loaded.rows.values())} new versions from {loaded.files} files; "
-            f"{identified.keys} codes known, {identified.unmatched} unmatched"
+            f"Load {loaded.load_id}: {how_many(sum(loaded.rows.values()), 'new version')} from {how_many(loaded.files, 'file')}; "
+            f"{how_many(identified.keys, 'code')} known, {identified.unmatched} unmatched"
         )
         for entity in [*ENTITIES, "touched_code"]:
             yield dg.MaterializeResult(

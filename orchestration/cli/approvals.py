@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from ml.wording import how_many
 from operations import access, orders
 from operations import approvals as decisions
 from operations import proposals as plans
 from operations.errors import Invalid, OperationsError
 from operations.proposals import Filter
+from orchestration.cli.tables import table_console
 
 EngineFactory = Callable[[], AbstractContextManager[Engine]]
 TokenFactory = Callable[[], str | None]
@@ -38,12 +40,15 @@ Risk = Annotated[float | None, typer.Option(min=0, max=1, help="At least this st
 Reason = Annotated[str | None, typer.Option(help="Why")]
 
 HIGH_RISK = 0.3
+_REASON_WIDTH = 40
+"""Narrower than this, a sentence becomes a ladder of words."""
+_ANY_WIDTH = 10_000
 
 
 def register(app: typer.Typer, engine_factory: EngineFactory, default_token: TokenFactory = lambda: None) -> None:
     """Adds the commands to the root application. `engine_factory` opens the operational database for the length of one
     command; `default_token` is asked when no token is given."""
-    say = Console(highlight=False)
+    say = table_console()
 
     def who(engine: Engine, token: str | None) -> access.Principal:
         return access.authenticate(engine, token or default_token())
@@ -70,7 +75,7 @@ def register(app: typer.Typer, engine_factory: EngineFactory, default_token: Tok
                 return
             where = Filter(on, None if status == "any" else status, kind, None, location, supplier, min_risk)
             rows, more = plans.find(engine, where, limit=limit)
-            say.print(proposal_table(rows))
+            show_proposals(say, rows)
             if more:
                 say.print(f"… and more: the first {limit} are shown (--limit).")
 
@@ -249,12 +254,26 @@ def register(app: typer.Typer, engine_factory: EngineFactory, default_token: Tok
 # -- Tables ------------------------------------------------------------------------------------------------------------
 
 
-def proposal_table(rows: list[dict[str, Any]]) -> Table:
-    """Proposals as people read them; a high stock-out risk is marked."""
+def show_proposals(say: Console, rows: list[dict[str, Any]]) -> None:
+    """Proposals as people read them: their reasons in the last column, or below, each on lines of its own, where that would
+    be narrow."""
+    bare = _proposal_table(rows, reasons=False)
+    room = say.width - say.measure(bare, options=say.options.update(width=_ANY_WIDTH)).maximum
+    if room >= _REASON_WIDTH:
+        say.print(_proposal_table(rows, reasons=True))
+        return
+    say.print(bare)
+    for row in rows:
+        say.print(f"{row['proposal_id']}: {row['reason']}", markup=False, soft_wrap=True)
+
+
+def _proposal_table(rows: list[dict[str, Any]], *, reasons: bool) -> Table:
+    """A high stock-out risk is marked."""
     table = Table(title=None if rows else "Nothing awaits you here.")
     for name, how in (
         ("proposal", {"no_wrap": True}), ("item", {}), ("location", {}), ("from", {}),
-        ("quantity", {"justify": "right"}), ("amount", {"justify": "right"}), ("expected", {"no_wrap": True}), ("risk", {"justify": "right"}), ("why", {}),
+        ("quantity", {"justify": "right"}), ("amount", {"justify": "right"}), ("expected", {"no_wrap": True}), ("risk", {"justify": "right"}),
+        *([("why", {})] if reasons else []),
     ):  # fmt: skip
         table.add_column(name, **how)
     for row in rows:
@@ -265,7 +284,7 @@ def proposal_table(rows: list[dict[str, Any]]) -> Table:
             row["supplier_name"] or row["from_location_key"] or "",
             f"{_plain(row['approved_quantity'] or row['quantity'])} {row['unit']}",
             "" if row["amount"] is None else f"{row['approved_amount'] or row['amount']:,.2f} {row['currency']}",
-            "" if row["expected_on"] is None else row["expected_on"].isoformat(), mark, row["reason"],
+            "" if row["expected_on"] is None else row["expected_on"].isoformat(), mark, *([row["reason"]] if reasons else []),
         )  # fmt: skip
     return table
 
@@ -296,7 +315,7 @@ def _sum_up(verb: str, done: decisions.Decided) -> str:
     if done.already:
         text += f", {len(done.already)} had been before"
     if done.documents:
-        text += f"; in {len(done.documents)} {'order' if len(done.documents) == 1 else 'orders'}"
+        text += f"; in {how_many(len(done.documents), 'order')}"
     return text + "."
 
 

@@ -43,4 +43,4 @@ def restore(
 
 def _told(summary: Summary) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in sorted(summary.files.items()) if "." not in name)
-    return f"{summary.folder}, made at {summary.made_at}: {summary.bytes / 1e6:,.1f} MB ({counts} files)"
+    return f"{summary.folder}, made at {summary.made_at}: {summary.bytes / 1e6:,.1f} MB (files: {counts})"

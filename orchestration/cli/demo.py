@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.errors import PermanentError
+from ml.wording import how_many
 from orchestration.cli.project import prepare_project, run_job
 from orchestration.settings import Settings
 
@@ -161,7 +162,7 @@ def _purchases(db: duckdb.DuckDBPyConnection, cycle_date: dt.date) -> None:
         mark = f"[red]{high} at high risk[/]" if high else ""
         table.add_row(str(day), supplier, str(items), f"{amount:,.0f} {currency}", f"{risk:.0%}", mark)
     console.print(table)
-    console.print(f"  {len(rows)} orders in all")
+    console.print(f"  {how_many(len(rows), 'order')} in all")
 
 
 def _risks(db: duckdb.DuckDBPyConnection) -> None:
@@ -184,7 +185,9 @@ def _waiting(app: Application, cycle_date: dt.date) -> None:
     from operations.proposals import Filter
 
     found, _ = proposals.find(app.engine, Filter(cycle_date=cycle_date, status="proposed"), limit=1000)
-    table = _table(f"Awaiting approval: {len(found)} proposals (the most urgent)", "id", "what", "risk >", "why")
+    table = _table(
+        f"Awaiting approval: {how_many(len(found), 'proposal')} (the most urgent)", "id", "what", "risk >", "why"
+    )
     for row in found[:6]:
         what = f"{row['kind']} {row['quantity'].normalize():f} {row['unit']} {row['item_name']}"
         table.add_row(row["proposal_id"], what, f"{row['stockout_risk']:.0%}", row["reason"])

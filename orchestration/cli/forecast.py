@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ml.wording import how_many
+
 _NAMES = ("sku", "location", "date", "quantity", "first_day")
 """Columns with a meaning of their own, however they are capitalised."""
 _SHOWN = 10
@@ -278,4 +280,4 @@ def _report(result, out: Path, withheld: Path | None, notes: tuple[str, ...]) ->
         if (more := len(result.withheld) - _SHOWN) > 0:
             typer.echo(f"  and {more:,} more: " + (str(withheld) if withheld else "--withheld FILE writes them all"))
     series = len(result.forecasts[["sku", "location"]].drop_duplicates())
-    typer.echo(f"\nForecasts of {series:,} series for {result.parameters['horizon']} days: {out}")
+    typer.echo(f"\nForecasts of {series:,} series for {how_many(result.parameters['horizon'], 'day')}: {out}")

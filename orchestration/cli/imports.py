@@ -14,6 +14,7 @@ import typer
 
 from connectors.errors import StockflowError
 from connectors.landing import Landing
+from ml.wording import how_many
 
 
 class Opened(Protocol):
@@ -63,7 +64,7 @@ def import_command(application: Callable[[], AbstractContextManager[Opened]], no
                 note(app, kind, str(file), report.lines())
                 if rejects is not None:
                     written = write_rejected(app.landing, report, rejects)
-                    typer.echo(f"{written} quarantined rows written to {rejects}")
+                    typer.echo(f"{how_many(written, 'quarantined row')} written to {rejects}")
         except StockflowError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from error

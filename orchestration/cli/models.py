@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from connectors.errors import PermanentError
 from operations import access
 from orchestration.cli.approvals import Token, TokenFactory
+from orchestration.cli.tables import table_console
 from orchestration.planning.history import HORIZON_DAYS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def register(
     app: typer.Typer, application: Callable[[], AbstractContextManager[Application]], default_token: TokenFactory
 ) -> None:
     """Adds `models` and its commands to the root application."""
-    say = Console(highlight=False)
+    say = table_console()
     models = typer.Typer(help="Trained models: which there are, which is in use.", invoke_without_command=True)
     app.add_typer(models, name="models")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from connectors.errors import PermanentError
+from ml.wording import how_many
 from orchestration.settings import DBT_PROJECT
 from orchestration.warehouse.fingerprint import checks_fingerprint, models_fingerprint, tables_fingerprint
 from orchestration.warehouse.issued import is_waiting
@@ -63,7 +64,7 @@ class Done:
         told = []
         for node in self.nodes:
             if node.kind == "test" and node.status == "fail":
-                told.append(f"The test {node.name} found {node.failures} rows that should not be.")
+                told.append(f"The test {node.name} found {how_many(node.failures, 'row')} that should not be there.")
             elif not node.is_good and node.status != "skipped":
                 told.append(f"{node.name} could not be built: {node.message.strip()}")
         return "\n".join(told)

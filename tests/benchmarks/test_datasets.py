@@ -1,6 +1,11 @@
-import numpy as np
+import sys
 
-from benchmarks.datasets import in_stock
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import accuracy, newcomers, smoothing
+from benchmarks.datasets import _others, _some, in_stock
 from ml.forecast import scoring
 
 
@@ -22,3 +27,22 @@ def test_the_right_forecast_is_found_too_high_over_all_hours_in_stock_and_hardly
     )
     assert over_all > 0.04
     assert abs(mornings) < 0.005
+
+
+def test_what_is_chosen_on_is_none_of_what_is_judged():
+    frame = pd.DataFrame({"sku": [f"P{i}" for i in range(100)], "location": "S", "quantity": 1}).merge(
+        pd.DataFrame({"date": pd.date_range("2025-01-01", periods=2)}), how="cross"
+    )
+    judged, all_others, some = _some(frame, 30), _others(frame, 30, None), _others(frame, 30, 20)
+    assert set(judged["sku"]).isdisjoint(all_others["sku"])
+    assert set(judged["sku"]) | set(all_others["sku"]) == set(frame["sku"])
+    assert some["sku"].nunique() == 20
+    assert set(some["sku"]) < set(all_others["sku"])
+
+
+@pytest.mark.parametrize("table", [accuracy, newcomers, smoothing])
+def test_a_data_set_that_there_is_not_is_said_before_anything_is_read(table, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["table", "--data", "fresh,gfits"])
+    with pytest.raises(SystemExit):
+        table.main()
+    assert "there is no 'gfits'; there are fresh, gifts" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def test_a_snapshot_that_shrank_sharply_is_refused_until_it_is_confirmed(make_la
     small = save(tmp_path / "small.csv", [["S1", "I1", "2026-05-02", "5"]], header)
     chosen = parse_mapping(STOCK)
     run(landing, full, chosen, "stock")
-    with pytest.raises(PermanentError, match="has 1 rows where the last stock of erp had 100"):
+    with pytest.raises(PermanentError, match="has 1 of the 100 rows that the last stock of erp had"):
         run(landing, small, chosen, "stock")
     assert run(landing, small, chosen, "stock", allow_drop=True).accepted == 1
     assert run(landing, full, chosen, "stock").unchanged == 100

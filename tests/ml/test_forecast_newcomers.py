@@ -186,7 +186,7 @@ def test_newcomers_without_keys_and_first_days_with_a_time_zone():
     panel = build_panel(chain(4, 2).assign(sku=lambda f: f["sku"].str[1:].astype(int)), None, 0, Columns(), SIMPLE)
     new, notes = read_newcomers(pd.DataFrame({"sku": [np.nan], "location": [np.nan]}), panel)
     assert not len(new.keys)
-    assert "1 newcomers without sku or location" in notes[0]
+    assert "1 newcomer without sku or location is left out" in notes[0]
     table = pd.DataFrame({"sku": [9], "location": ["S00"], "first_day": pd.Timestamp("2025-05-02", tz="Asia/Tokyo")})
     assert read_newcomers(table, panel)[0].first_day.astype(str).tolist() == ["2025-05-02"]
 
@@ -219,7 +219,7 @@ def test_static_values_of_newcomers_are_read_as_those_of_the_history_and_never_g
     read, notes = read_newcomers(new, panel)
     assert panel.categories["format"] == ["0", "1"]
     assert read.static.T.tolist() == [[1, 1], [1, -1], [-1, -1]]
-    assert notes == ["1 newcomers have a category that nothing in the history has; it counts as not known"]
+    assert notes == ["1 newcomer has a category that nothing in the history has; it counts as not known"]
 
 
 @pytest.mark.parametrize("static", [(), ("category",)])
@@ -353,8 +353,8 @@ def test_rows_of_the_newcomers_table_that_are_no_newcomers_are_told():
     table = pd.DataFrame({"sku": ["P00", "NEW", "NEW", None], "location": ["S00", "S01", "S01", "S01"]})
     result = run(frame, None, horizon=7, newcomers=table, config=SIMPLE)
     assert list(result.newcomers["sku"]) == ["NEW"]
-    assert any("1 newcomers have a history" in note for note in result.notes)
-    assert any("1 newcomers without sku or location" in note for note in result.notes)
+    assert any("1 newcomer has a history and is forecast from it" in note for note in result.notes)
+    assert any("1 newcomer without sku or location is left out" in note for note in result.notes)
     assert read_newcomers(table[:0], build_panel(frame, None, 0, Columns(), SIMPLE))[1] == [
         "the newcomers table has no rows"
     ]
@@ -368,7 +368,7 @@ def test_rows_of_the_newcomers_table_that_say_a_product_again_are_told():
     assert len(read.keys) == 3
     assert str(read.first_day[0]) == "2025-03-20"
     assert notes == [
-        "1 rows of the newcomers table name a product and location that a row before names, whose word counts: N1 at S00"
+        "1 row of the newcomers table names a product and location that a row before names, whose word counts: N1 at S00"
     ]
 
 
@@ -382,7 +382,11 @@ def test_a_product_that_comes_back_is_a_newcomer_and_nothing_else():
     blend = result.forecasts[result.forecasts["model"] == "blend"]
     assert (blend.groupby(KEY).size() == 7).all()
     assert len(blend) == 7 * 11
-    assert any("they are taken for new" in note and "P00 at S00 (P00: no row since" in note for note in result.notes)
+    assert any(
+        "1 newcomer with rows in the history that nothing is forecast from" in note
+        and "P00 at S00 (P00: no row since" in note
+        for note in result.notes
+    )
     parts = explain(result.model, frame[~gone], None, 7, series=[("P00", "S00")], newcomers=table)
     assert set(parts["sku"]) == {"P00"}
 

@@ -99,7 +99,7 @@ def test_the_level_is_kept_where_a_tenth_of_the_series_are_phantom_and_slow_move
     assert kept[40:200].sum() == pytest.approx(without[40:200].sum(), rel=0.02)
     assert kept[200:] == pytest.approx(ignored[200:], rel=0.1, abs=0.01)
     # One of the forty sells on half of its days only, for which ten quiet ones in 400 series prove nothing.
-    assert any("days of 39 series count as days without stock" in note for note in notes)
+    assert any("days of 39 series taken to be without stock" in note for note in notes)
 
 
 def test_a_product_that_is_no_longer_offered_fades():

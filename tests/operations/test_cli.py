@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from operations import access, proposals
@@ -55,6 +57,33 @@ def test_listing_marks_high_risks_first(stockflow, plan):
     assert "and more" in stockflow("proposals", "--limit", "1").output
     assert "Nobody sells it." in stockflow("proposals", "--withheld").output
     assert "Nothing awaits you here." in stockflow("proposals", "--cycle", "2020-01-01").output
+
+
+REASON = "Order 24 of A from Baker: 3 on hand and 0 arriving last 2 of the 9 days until the delivery after it is on sale (Mon 3 Nov)."
+
+
+def test_in_a_pipe_a_proposal_is_one_line_with_all_of_its_reason(stockflow, shop):
+    proposals.save(
+        shop.engine,
+        cycle_date=DAY,
+        frozen_hash="sha256:1",
+        proposals=[shop.buy("A", reason=3 * REASON)],
+        withheld_skus=[],
+    )
+    (line,) = [line for line in stockflow("proposals").output.splitlines() if "prp_" in line]
+    assert 3 * REASON in line  # wider than any terminal
+
+
+@pytest.mark.parametrize(("width", "beside"), [(80, False), (120, False), (250, True)])
+def test_in_a_terminal_reasons_stand_where_there_is_room_to_read_them(shop, width, beside):
+    row = shop.buy("A", reason=REASON)
+    proposals.save(shop.engine, cycle_date=DAY, frozen_hash="sha256:1", proposals=[row], withheld_skus=[])
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width, highlight=False)
+    cli.show_proposals(screen, proposals.find(shop.engine, proposals.Filter())[0])
+    shown = screen.file.getvalue()
+    assert max(map(len, shown.splitlines()[:-1])) <= width
+    assert (f"\n{row['proposal_id']}: {REASON}\n" in shown) != beside
+    assert ("why" in shown) == beside
 
 
 def test_approving_shows_the_orders_and_may_be_repeated(stockflow, plan):

@@ -160,7 +160,7 @@ def test_stock_to_count_is_told_with_the_best_sellers_first(db):
     db.execute("INSERT INTO marts.rpt_stock_count VALUES ('i1', 'S1', 12, 9, 1.5), ('i2', 'S2', 3, 6, 4)")
     found = still_sells(db)
     assert outcome(found) == WARN
-    assert found.description.startswith("Count the stock of 2 items: ")
+    assert found.description.startswith("Count the stock of 2 items that the books have")
     assert found.metadata["first"].value.splitlines()[2:] == [
         "| i2 Milk | Shop | 3 | 6 | 4.00 |", "| A Tea | Shop | 12 | 9 | 1.50 |",
     ]  # fmt: skip

@@ -35,7 +35,7 @@ def test_a_landed_file_that_is_gone_is_named(watched):
     collector = Collector()
     collector.add(Product, {"item_code": "A", "name": "A"}, payload={}, position="1")
     landed = watched.landing.land("test", collector.extract("all"), cursor_before=None)
-    assert told("landing") == (True, "1 batches, all there")
+    assert told("landing") == (True, "1 batch, all there")
     path = watched.settings.home / "landing" / landed.files[0].path
     moved = path.rename(path.with_suffix(".gone"))
     ok, says = told("landing")

@@ -114,7 +114,7 @@ def orders(shop) -> int:
 def test_a_digest_tells_by_supplier_the_riskiest_first(message, workspace):
     text = workspace.text(message)
     assert text.index("Supplier V2") < text.index("Supplier V1")
-    assert "6 proposals wait, 180.00 EUR in all; without them 3 run a high risk" in text
+    assert "6 proposals wait, 180.00 EUR in all, 3 of them against a high risk of a stock-out." in text
     assert "24 each Product F for Place S1   30.00 EUR   :red_circle: 50% risk" in text
     assert len(workspace.buttons(message)) == 4
 
