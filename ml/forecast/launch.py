@@ -163,8 +163,9 @@ class Similar:
     def _posterior(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray]:
         """Mean and squared coefficient of variation [n] of (2), summed over levels that lie evenly by their logarithm."""
         total, days = sold.sum(1), exposure.sum(1)
-        share, noise, _ = self._predictive(mean, squared, sold, exposure)
-        doubted = self._low(mean, squared, sold, exposure)
+        share, noise, gamma = self._predictive(mean, squared, sold, exposure)
+        # So little as is sold is improbable under the prior.
+        doubted = (days > 0) & (gammainc(gamma, gamma * (share + noise / 2)) < _IMPROBABLE)
         variance = np.log1p(squared)
         distance = np.log(np.maximum(share + noise / 2, _LEAST_SHARE))
         variance = np.where(doubted, np.maximum(variance, distance**2), variance)
@@ -184,11 +185,6 @@ class Similar:
             first, second = (weight * relative).sum(1), (weight * relative**2).sum(1)
             level[n], squared[n] = mean[n] * first, second / first**2 - 1
         return level, np.maximum(squared, 1e-6)
-
-    def _low(self, mean, squared, sold, exposure) -> np.ndarray:
-        """Whether so little as is `sold` [n, D] is improbable under the prior; not where there is no exposure."""
-        share, noise, shape = self._predictive(mean, squared, sold, exposure)
-        return (exposure.sum(1) > 0) & (gammainc(shape, shape * (share + noise / 2)) < _IMPROBABLE)
 
     def _predictive(self, mean, squared, sold, exposure) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is sold over what the prior expects [n], the variance of that around a known level, and the Gamma shape of both."""
