@@ -281,7 +281,7 @@ def test_where_nothing_changed_nothing_is_built_and_what_failed_is_built_again(b
     built.holiday = "Neujahr"
     failed = built.try_build(on(8))
     assert failed.is_new
-    assert "unique_fct_order_line_order_line_key found 1 rows" in failed.problems()
+    assert "unique_fct_order_line_order_line_key found 1 row that should not be there" in failed.problems()
 
     with built.warehouse.connect() as db:
         db.execute("DELETE FROM marts.fct_order_line WHERE rowid = (SELECT max(rowid) FROM marts.fct_order_line)")

@@ -132,7 +132,7 @@ def test_new_products_are_told_the_attributes_that_the_model_knows(shop, newcome
         "item:ORDERED": {"brand": brands.index("Rose"), "country": germany},
         "item:SOON": {"brand": -1, "country": germany},
     }
-    assert notes == ["1 newcomers have a brand that nothing in the history has; it counts as not known"]
+    assert notes == ["1 newcomer has a brand that nothing in the history has; it counts as not known"]
     without = read(shop, FeaturesConfig(attributes=False)).newcomers
     assert list(without.columns) == ["sku", "location", "category", "first_day"]
     assert list(without["sku"]) == list(newcomers.newcomers["sku"])
