@@ -212,8 +212,8 @@ def learn_correction(held: HeldOut, model: int, name: str) -> float:
 
 
 def _ratio(actual: np.ndarray, mean: np.ndarray) -> float:
-    total = float(mean.sum())
-    return float(np.clip(actual.sum() / total, 0.5, 2.0)) if total > 0 and actual.sum() > 0 else 1.0
+    sold, told = float(actual.sum()), float(mean.sum())
+    return float(np.clip(sold / told, 0.5, 2.0)) if sold > 0 and told > 0 else 1.0
 
 
 def _ratio_by_origin(origin: np.ndarray, actual: np.ndarray, mean: np.ndarray) -> np.ndarray:
