@@ -4,7 +4,7 @@ Generation k: `dim_item` has one row that says k, the quantities of `fct_order_l
 generation changes one day), `rpt_purchase_plan` has k % 3 rows, and the snapshot has the sequence k.
 
     python -m tests.orchestration.generations publish FOLDER PG_URL FIRST LAST [LINE]   kills itself before that line
-    python -m tests.orchestration.generations read FOLDER PG_URL TARGET READS
+    python -m tests.orchestration.generations read FOLDER PG_URL TARGET READS GENERATIONS
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ def _publish(folder: Path, url: str, first: int, last: int, line: int | None = N
         print(k, flush=True)
 
 
-def _read(folder: Path, url: str, target: str, reads: int) -> None:
-    """Reads until the number is reached; prints how often, and how many different generations it saw."""
+def _read(folder: Path, url: str, target: str, reads: int, generations: int) -> None:
+    """Reads until it has read so often and, however busy the machine, seen so many generations; prints how often, and how many."""
     dice, seen, done, gone = random.Random(target), set(), 0, 0
-    while done < reads:
+    while done < reads or len(seen) < generations:
         # A Parquet file of an old snapshot may be deleted before it is opened: the report starts again.
         with contextlib.suppress(FileNotFoundError, duckdb.IOException):
             gone += 1
@@ -164,4 +164,4 @@ if __name__ == "__main__":
     if action == "publish":
         _publish(Path(folder), url, *map(int, rest))
     else:
-        _read(Path(folder), url, rest[0], int(rest[1]))
+        _read(Path(folder), url, rest[0], *map(int, rest[1:]))

@@ -243,10 +243,13 @@ def test_a_publisher_killed_at_any_line_leaves_whole_snapshots(place):
     assert kill_at(place, lines) >= len(lines) * 0.75
 
 
-def read_while_publishing(place: Place, reads: int, publishes: int, kills: int) -> dict[str, dict[str, int]]:
-    """Readers in processes of their own while another publishes and is killed at random; what each reader told."""
+def read_while_publishing(
+    place: Place, reads: int, generations: int, publishes: int, kills: int
+) -> dict[str, dict[str, int]]:
+    """Readers in processes of their own, each of which reads so often and sees so many generations at least, while another
+    publishes and is killed at random; what each reader told."""
     place.publish(1)
-    readers = {target: place.process("read", place.bi, target, reads) for target in TARGETS}
+    readers = {target: place.process("read", place.bi, target, reads, generations) for target in TARGETS}
     dice = random.Random(11)
     last, killed = 1, 0
     while last < publishes + 1 or any(reader.poll() is None for reader in readers.values()):
@@ -275,14 +278,13 @@ def read_while_publishing(place: Place, reads: int, publishes: int, kills: int) 
 
 
 def test_no_reader_sees_a_torn_snapshot_quickly(place):
-    found = read_while_publishing(place, reads=30, publishes=8, kills=1)
-    assert {told["reads"] for told in found.values()} == {30}
-    # On a busy machine one reader may be done before the next publication; that all of them are would test nothing.
-    assert max(told["generations"] for told in found.values()) > 1
+    for target, told in read_while_publishing(place, reads=30, generations=3, publishes=8, kills=1).items():
+        assert told["reads"] >= 30, target
+        assert told["generations"] >= 3, target
 
 
 @pytest.mark.long
 def test_no_reader_sees_a_torn_snapshot(place):
-    for target, told in read_while_publishing(place, reads=1000, publishes=100, kills=20).items():
-        assert told["reads"] == 1000, target
-        assert told["generations"] > 20, target
+    for target, told in read_while_publishing(place, reads=1000, generations=20, publishes=100, kills=20).items():
+        assert told["reads"] >= 1000, target
+        assert told["generations"] >= 20, target
