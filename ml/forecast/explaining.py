@@ -134,7 +134,7 @@ def explain(
         parts[OTHER_MODELS] = parts[OTHER_MODELS] - parts[SIMILAR]
     judged = np.zeros(len(panel.keys), int)
     if short.any() and judges_short(model.lessons, model.names):
-        judged[short] = similar.judged_by(similar.codes[:, short], among=True)[0]
+        judged[short] = similar.judged_by(similar.codes[:, short], np.flatnonzero(short))[0]
     keys = panel.keys.iloc[rows].astype(dict.fromkeys(panel.whole_keys, "int64"))
     known = _frame(keys, panel, horizon, parts, judged[rows])
     return pd.concat([known, told], ignore_index=True) if len(told) else known

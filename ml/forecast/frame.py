@@ -94,7 +94,7 @@ def _by_similar(model, kind, horizon: int, similar: Similar | None) -> tuple[np.
     if similar is not None and len(short) and judges_short(model.lessons, model.names):
         mean, squared = similar.forecast(short, horizon)
         common[short] = shared(squared, mean, model.base_spread)
-        judged[short] = similar.judged_by(similar.codes[:, short], among=True)[0][:, None]
+        judged[short] = similar.judged_by(similar.codes[:, short], short)[0][:, None]
     return judged.reshape(-1), common.reshape(-1)
 
 

@@ -25,8 +25,10 @@ that the days of one that sells two would hardly be heard. Sales as low as are i
 therefore widen it: its variance is then what their distance says. Sales that are as improbable for being high do not: first days
 are often bulk.
 
-Where rows are sales, the first day of a series was picked for having one. It tells how much is sold at a time and not how often: it
-stands for as many days as such a product takes to sell once, and how much it sold is drawn to what the others sell at a time.
+Where rows are sales, nothing says whether what has not sold lately is on sale at all, as a new product is: equation (1) hears only
+what sold. And the first day of a series was picked for having a sale. It tells how much is sold at a time and not how often: it
+stands for as many days as such a product takes to sell once, and how much it sold is drawn to what the others sell at a time
+(`ml.forecast.first_sale`).
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import gammainc, ndtri
+from scipy.special import gammainc
 
 from ml.demand import exposed
-from ml.forecast import distribution, responses
+from ml.forecast import distribution, first_sale, responses
 from ml.forecast.curve import SETTLED, Curve, learn_curve
 from ml.forecast.distribution import Spread
 from ml.forecast.effects import Effects, fit_effects, shrunk
@@ -89,6 +91,8 @@ class Similar:
     """What was sold [N] on first days that were picked for having a sale, and the exposure [N] that they stand for; 0 and 0 for
     others. They are not in `sold`."""
     responses: Responses
+    heard: np.ndarray
+    """Whether a series [N] tells what others sell."""
 
     # -- Priors --
 
@@ -195,18 +199,18 @@ class Similar:
 
     # -- Words --
 
-    def judged_by(self, codes: np.ndarray, among: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def judged_by(self, codes: np.ndarray, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """How many series [n] stand nearest to those with these group `codes` [G, n], and what they share: `sku`, a static
         column, `location` or, for all series alike, an empty text. Nearest is the same product, then what levels differ by
-        most. `among`: they are of the panel themselves, and do not count."""
+        most. `rows` [n], if they are of the panel themselves: none counts for itself."""
         told = [number for number, group in enumerate(self.groups) if len(group) == 1]
         order = sorted(told, key=lambda number: (self.groups[number] == ("sku",), self.effects.tau[number]))
-        usable = self.exposure.sum(1) > 0
-        count, by = np.full(codes.shape[1], max(int(usable.sum()) - among, 0)), np.full(codes.shape[1], "", object)
+        itself = np.zeros(codes.shape[1], int) if rows is None else self.heard[rows].astype(int)
+        count, by = int(self.heard.sum()) - itself, np.full(codes.shape[1], "", object)
         for number in order:
             of, code = self.codes[number], codes[number]
-            members = np.bincount(of[usable & (of >= 0)], minlength=max(len(self.labels[number]), 1))
-            found = np.where(code >= 0, members[np.maximum(code, 0)] - among, 0)
+            members = np.bincount(of[self.heard & (of >= 0)], minlength=max(len(self.labels[number]), 1))
+            found = np.where(code >= 0, members[np.maximum(code, 0)] - itself, 0)
             count, by = np.where(found > 0, found, count), np.where(found > 0, self.groups[number][0], by)
         return count, by
 
@@ -272,13 +276,14 @@ def study(panel: Panel, asked: np.ndarray | None = None) -> Similar:
     sold, exposure = sold[:, recent], exposure[:, recent]
     known = panel.known[:, :, start : panel.days][:, :, recent]
     exposure = exposure * told.apart(known, level[:, None] * exposure)
-    first_sold, first_exposure = (
-        _size_of_sale(first_sold, sold, exposure),
-        first_exposure / _chance_of_sale(sold, exposure),
-    )
+    chance = first_sale.chance_of_sale(first_sold, sold, exposure)
+    first_sold = first_sale.size_of_sale(first_sold, sold, exposure, _IMPROBABLE, OTHER_ORDER)
+    first_exposure = first_exposure / chance
     total, seen = sold.sum(1), exposure.sum(1)
     phi = lasting * _variance_per_unit(_ratio(total, seen), exposure, spread)
     heard = seen > 0.5
+    if panel.missing_days == "zero" and (heard & (total > 0)).any():
+        heard &= total > 0
     value = np.log((total + phi / 2) / np.maximum(seen, 1e-9))
     noise = np.where(heard, phi / (total + phi / 2), np.inf)
     groups, codes, labels = _groups(panel, static)
@@ -286,15 +291,15 @@ def study(panel: Panel, asked: np.ndarray | None = None) -> Similar:
     profiles = _profiles(sold, exposure, _ratio(total, seen), weekday[recent], groups, codes, labels, spread)
     similar = Similar(
         panel, groups, codes, labels, effects, curve, spread, lasting, (1.0, 1.0), (1.0, 1.0), profiles, profile, now, first,
-        sold, exposure, (first_sold, first_exposure), told,
+        sold, exposure, (first_sold, first_exposure), told, heard,
     )  # fmt: skip
-    return _checked(similar, value, noise, _ratio(total, seen), heard)
+    return _checked(similar, value, noise, _ratio(total, seen))
 
 
-def _checked(similar: Similar, value, noise, level, heard) -> Similar:
+def _checked(similar: Similar, value, noise, level) -> Similar:
     """How far the others' word of each series is off: the smearing factor of the mean (Duan 1983) and the factor of the
     variance that fit the levels that were measured, for products sold elsewhere and as if they were not."""
-    found = []
+    heard, found = similar.heard, []
     for alone in (False, True):
         mean, variance = similar._others(alone)
         if heard.sum() < 20:
@@ -305,46 +310,6 @@ def _checked(similar: Similar, value, noise, level, heard) -> Similar:
         told = _moments(mean, variance * stretch, np.ones(len(mean)))[0][heard]
         found.append((float(np.clip(level[heard].sum() / told.sum(), 0.5, 2.0)), stretch))
     return replace(similar, smear=tuple(f[0] for f in found), stretch=tuple(f[1] for f in found))
-
-
-def _chance_of_sale(sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
-    """The share [N] of days [N, D] in stock on which each series sells, as its own days and those of the others say: a Beta
-    distribution, by its moments."""
-    days, selling = (exposure > 0).sum(1), ((sold > 0) & (exposure > 0)).sum(1)
-    heard = days >= 7
-    if not selling[heard].any():
-        return np.ones(len(sold))
-    mean = selling[heard].sum() / days[heard].sum()
-    share = selling[heard] / days[heard]
-    between = max(float(np.var(share)) - float((mean * (1 - mean) / days[heard]).mean()), 0.0)
-    # As many days as all series together count for in each.
-    weight = np.clip(mean * (1 - mean) / max(between, 1e-9) - 1, 0.5, 1e6)
-    return (selling + weight * mean) / (days + weight)
-
-
-def _size_of_sale(first: np.ndarray, sold: np.ndarray, exposure: np.ndarray) -> np.ndarray:
-    """What a selling day of each series sells in the mean, as its `first` [N] and the days [N, D] of the others say, that vary
-    log-normally between series and from day to day. A first day that is improbably high is taken for one that is not, and one
-    that is improbably low is no day like those of the others, and heard as it is."""
-    selling = (sold > 0) & (exposure > 0)
-    days = selling.sum(1)
-    heard = days >= 2
-    if heard.sum() < 2:
-        return first
-    size = np.log(np.where(selling, sold, 1.0))
-    mean = _ratio(size.sum(1), days)
-    within = float(((size - mean[:, None]) ** 2 * selling)[heard].sum() / (days[heard] - 1).sum())
-    between = max(float(np.var(mean[heard])) - within * float((1 / days[heard]).mean()), 0.0)
-    usual, lasting = float(mean[heard].mean()), between / (between + within) if within > 0 else 1.0
-    most = max(ndtri(1 - _IMPROBABLE) * np.sqrt(between + within), np.log(OTHER_ORDER))
-
-    def drawn(value: np.ndarray) -> np.ndarray:
-        distance = np.log(value) - usual
-        return np.where(distance < -most, value, np.exp(usual + lasting * np.minimum(distance, most)))
-
-    known = sold[heard][selling[heard]]
-    smear = float(known.sum()) / float(drawn(known).sum())
-    return np.where(first > 0, smear * drawn(np.where(first > 0, first, 1.0)), 0.0)
 
 
 def _moments(mean: np.ndarray, variance: np.ndarray, smear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

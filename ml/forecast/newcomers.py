@@ -88,7 +88,7 @@ def pretend(
     """
     sales, asked, drawn, share = seen
     ahead = sales.shape[1]
-    able = np.flatnonzero((similar.exposure.sum(1) >= 7) & np.isfinite(sales).any(1))
+    able = np.flatnonzero(similar.heard & (similar.exposure.sum(1) >= 7) & np.isfinite(sales).any(1))
     rng = np.random.default_rng([seed, before.days])
     rows = np.sort(rng.permutation(able)[:_SERIES])
     shown = rng.choice(_SHOWN, len(rows))
@@ -381,7 +381,7 @@ def append(
         return frame, withheld, none, notes
     keys = new.keys.astype(dict.fromkeys(panel.whole_keys, "int64"))
     back = pd.MultiIndex.from_frame(withheld[["sku", "location"]]).isin(pd.MultiIndex.from_frame(keys))
-    if similar is None or not (similar.exposure.sum(1) > 0.5).any():
+    if similar is None or not similar.heard.any():
         reason = "a new product, and no series of the history has been in stock that it could be judged by"
         withheld = pd.concat([withheld[~back], keys.assign(reason=reason)], ignore_index=True)
         return frame, withheld, none, notes
